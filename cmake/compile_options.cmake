@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# Warnings, ccache and sanitizers, the same for every target.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
+endif()
+
+option(DOORSTEP_WERROR "Treat warnings as errors" OFF)
+set(DOORSTEP_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
+
+add_compile_options(-Wall -Wextra -Wpedantic)
+if(DOORSTEP_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(DOORSTEP_SANITIZE)
+  add_compile_options(-fsanitize=${DOORSTEP_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DOORSTEP_SANITIZE})
+endif()
+include_directories("${CMAKE_SOURCE_DIR}")

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// One thread that runs one io_context. Sockets, and through actors/lane the hot actors, live on loops and never leave theirs.
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace doorstep {
+
+class loop {
+public:
+  /// Starts the thread; `name` (at most 15 bytes) is what top -H shows.
+  explicit loop(std::string name);
+  ~loop();  ///< stop()
+  loop(const loop&) = delete;
+  loop& operator=(const loop&) = delete;
+
+  boost::asio::io_context& io() { return io_; }
+  bool is_here() const { return std::this_thread::get_id() == thread_.get_id(); }
+  template <class F>
+  void post(F&& work) { boost::asio::post(io_, std::forward<F>(work)); }
+  /// Lets what is ready finish, then ends and joins the thread. Not from the loop itself.
+  void stop();
+
+private:
+  boost::asio::io_context io_{1};
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> alive_;
+  std::thread thread_;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client can say and hear, whatever codec carries it (docs/protocol.md). Plain values; one codec a protocol turns them into bytes.
+#pragma once
+
+#include "runtime/address.hpp"
+#include "runtime/error.hpp"
+#include "runtime/message.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace doorstep {
+
+/// The client's number for a request; the reply carries it. 0 = it gave none.
+using request_id = std::uint64_t;
+using seq_by_address = std::vector<std::pair<address, sequence>>;
+
+namespace client {
+struct connect { request_id id = 0; std::string token, device; seq_by_address resume; bool counts = false; };
+struct ack { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
+struct nack { request_id id = 0; std::vector<std::string> ids; std::string reason; };
+struct read { request_id id = 0; seq_by_address up_to; };
+struct history { request_id id = 0; address of; sequence after; std::size_t limit = 100; };
+struct refresh { request_id id = 0; std::string token; };
+struct ping { request_id id = 0; };
+struct pong {};
+/// Understood as a frame of the protocol, and not offered here: answered with an error, the session stays.
+struct unsupported { request_id id = 0; std::string what; };
+using command = std::variant<connect, ack, nack, read, history, refresh, ping, pong, unsupported>;
+}  // namespace client
+
+/// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
+enum class close_code : std::uint16_t {
+  going_away = 1012, slow_client = 3000, ping_timeout = 3001, connect_timeout = 3002, token_expired = 3003, internal_error = 3004, too_many_frames = 3005,
+  bad_token = 3500, protocol_error = 3501, forbidden = 3503,
+};
+std::string_view name(close_code x);
+inline bool may_reconnect(close_code x) { return static_cast<int>(x) < 3500; }
+
+namespace server {
+struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; };
+/// One delivery of one message.
+struct push { message_ptr what; std::uint32_t attempt = 1; bool redelivered = false; };
+struct receipt { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
+struct counts { std::uint64_t unread = 0; };
+struct history { request_id id = 0; std::vector<message_ptr> messages; bool more = false; };
+struct done { request_id id = 0; };
+struct pong { request_id id = 0; };
+struct gap { address of; sequence from, to; std::string reason; };
+struct error { request_id id = 0; failure what; };
+using event = std::variant<connected, push, receipt, counts, history, done, pong, gap, error>;
+}  // namespace server
+
+}  // namespace doorstep

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every option, once: the struct the parts are built from. The table in options.cpp gives each its name, default, range and sentence,
+// and from it come the parser, the environment names, conf/doorstep.toml and docs/configuration.md. Pure, any thread.
+#pragma once
+
+#include "runtime/error.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace doorstep {
+
+using std::chrono::milliseconds;
+
+struct http_config {
+  std::string listen = "127.0.0.1:8000";
+  std::vector<std::string> origins;         ///< allowed Origin headers; "same-host" stands for the Host header's own, "*" for any
+  std::size_t connections_max = 20000;
+  std::size_t header_bytes_max = 16 * 1024;
+  milliseconds request_timeout{10'000};
+};
+
+struct internal_config {
+  std::string listen = "127.0.0.1:9000";
+  std::vector<std::string> api_keys;
+  std::string api_keys_file;                ///< one key a line
+  std::size_t body_bytes_max = 4 * 1024 * 1024;
+  std::size_t batch_events_max = 10000;
+  milliseconds append_timeout{10'000};
+};
+
+struct ws_config {
+  milliseconds connect_timeout{10'000};
+  milliseconds ping_interval{25'000};
+  milliseconds pong_timeout{10'000};
+  std::size_t frame_bytes_max = 64 * 1024;
+  std::size_t frames_per_second_max = 100;  ///< a client's, averaged over one second with a burst of twice as many
+  std::size_t write_queue_bytes_max = 1024 * 1024;
+  bool compression = false;
+};
+
+struct auth_config {
+  std::string hs256_secret;
+  std::string hs256_secret_file;
+  std::string user_claim = "sub";
+  milliseconds leeway{30'000};
+};
+
+struct delivery_config {
+  std::size_t window = 32;
+  milliseconds ack_timeout{30'000};
+  milliseconds retry_base{1'000};
+  milliseconds retry_max{60'000};
+  milliseconds receipt_delay{1'000};        ///< receipts nobody asked for by id ride on the next push, at latest after this
+  milliseconds passivate_after{60'000};
+  std::size_t backlog_max = 256;            ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::size_t mailbox_restarts_max = 5;     ///< of one mailbox in mailbox_restart_window
+  milliseconds mailbox_restart_window{60'000};
+};
+
+struct log_config {
+  std::string engine = "embedded";
+  std::size_t shards = 8;                   ///< fixed at the first start
+  std::size_t queue_entries_max = 65536;
+  std::size_t batch_entries_max = 4096;     ///< entries of one transaction
+  std::size_t record_bytes_max = 1024 * 1024;
+  milliseconds dedup_window{24 * 3600 * 1000};
+};
+
+struct store_config {
+  std::string engine = "sqlite";
+  std::string path = "data/doorstep.db";
+  milliseconds commit_interval{20};
+  std::size_t cache_bytes = 64 * 1024 * 1024;
+  milliseconds history{std::chrono::hours{24 * 30}};
+};
+
+struct source_config {
+  std::string name;                         ///< defaults to the first topic; part of every record's origin, so do not rename
+  std::string brokers;
+  std::vector<std::string> topics;
+  std::string group = "doorstep";
+  std::string format = "cloudevents";       ///< or "json"
+  std::string recipient_pointer;            ///< JSON Pointer into the data, where no touser says it
+  bool recipient_key = true;                ///< else the record's key
+  // plain JSON: where the event's attributes are; empty = none
+  std::string id_pointer, type_pointer, time_pointer, subject_pointer, data_pointer;
+  std::string type_default = "doorstep.record";
+  std::size_t in_flight_max = 4096;         ///< records of a partition handed over and not yet durable
+  std::size_t fetch_min_bytes = 32768;
+  milliseconds fetch_wait_max{5};
+  milliseconds commit_interval{1000};
+  milliseconds session_timeout{10'000};
+  std::string instance_id;                  ///< static membership: the same name takes its partitions back after a restart without a rebalance
+  std::vector<std::string> kafka_options;   ///< "name=value" handed to librdkafka as they are
+};
+
+struct runtime_config {
+  std::size_t lanes = 0;                    ///< 0 = half the cores, at least one
+  std::size_t workers = 1;                  ///< threads of the scheduler for everything that is not on a lane
+  milliseconds drain_timeout{10'000};
+  milliseconds reconnect_spread{5'000};     ///< clients are told to come back after a random part of this
+};
+
+struct log_output_config {
+  std::string level = "info";
+  std::string format = "text";              ///< or "json"
+};
+
+struct demo_config {
+  bool enabled = false;
+};
+
+struct config {
+  http_config http;
+  internal_config internal;
+  ws_config ws;
+  auth_config auth;
+  delivery_config delivery;
+  log_config log;
+  store_config store;
+  runtime_config runtime;
+  log_output_config logging;
+  demo_config demo;
+  std::vector<source_config> sources;
+};
+
+/// One `--set name=value` or a flag that stands for one, and where it came from for the error text.
+struct override_value {
+  std::string option;  ///< "http.listen"
+  std::string value;
+  std::string from;    ///< "--listen" or "DOORSTEP_HTTP__LISTEN"
+};
+
+/// Flags > environment > file > defaults. `file_text` is the TOML (empty = none), `file_name` only for errors.
+/// @param environment NAME=VALUE pairs; those that start with DOORSTEP_ are options (DOORSTEP_HTTP__LISTEN = http.listen), others are ignored.
+/// @returns ec::bad_config whose detail is "file:line:column: what" with the line and a caret under the place, ready to print.
+result<config> load_config(std::string_view file_text, std::string_view file_name, const std::vector<std::string>& environment,
+                           const std::vector<override_value>& flags);
+
+/// conf/doorstep.toml: every option, commented with its sentence, equal to the defaults.
+std::string default_config_text();
+/// docs/configuration.md.
+std::string configuration_page();
+
+/// "30s", "500ms", "5m", "24h", "7d" and sums such as "1h30m".
+result<milliseconds> parse_duration(std::string_view text);
+/// "64KiB", "1MiB", "2GiB", "4096" (bytes), also kB/MB/GB as powers of ten.
+result<std::uint64_t> parse_size(std::string_view text);
+std::string format_duration(milliseconds x);
+std::string format_size(std::uint64_t bytes);
+
+}  // namespace doorstep

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a source record to an event and its addresses. Pure: the ROUTER calls it. Routes (rules) will widen this room.
+#pragma once
+
+#include "runtime/config.hpp"
+#include "runtime/event.hpp"
+#include "runtime/message.hpp"
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace doorstep {
+
+/// What a record says, format-neutral input.
+struct record_view {
+  std::string_view topic;
+  std::int32_t partition = 0;
+  std::int64_t offset = 0;
+  const std::optional<std::string>* key = nullptr;
+  const std::vector<header>* headers = nullptr;
+  const std::optional<std::string>* value = nullptr;
+  unix_ms timestamp;
+};
+
+struct routed_event {
+  std::shared_ptr<const event> what;
+  std::vector<address> to;  ///< no address twice, in the order named
+};
+
+/// Reads a record as its source's format says: CloudEvents Kafka binding (content-type header application/cloudevents+json = structured, ce_ headers = binary),
+/// or plain JSON with the source's pointers. Recipients: extension or header `touser` (one, a comma list, or a JSON array in text), else
+/// source.recipient_pointer (a string, a number, or an array of them), else the key when source.recipient_key.
+/// @returns ec::malformed with the reason where it cannot be understood (also a bad recipient id); an empty `to` where it names nobody.
+result<routed_event> route_record(const record_view& record, const source_config& source);
+
+/// The same for an event that came over HTTP: only `touser`. ec::malformed with field "touser" when it is missing or bad.
+result<std::vector<address>> recipients_of(const event& what);
+
+}  // namespace doorstep

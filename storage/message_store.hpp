@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// What survives beside the log: users' messages, cursors, dead letters, positions. Implementations: sqlite_store; mongo_store follows.
+// Threads: every call may come from any thread and never blocks; callbacks run on the store's own threads and must not block.
+#pragma once
+
+#include "runtime/cursor.hpp"
+#include "runtime/error.hpp"
+#include "runtime/message.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace doorstep {
+
+/// How far a shard's records are in the store; monotone by offset. Written after the messages it covers, in the same transaction where there is one.
+struct shard_position {
+  shard_id shard{};
+  std::uint64_t next_offset = 0;
+};
+
+/// One transaction's worth. Every part is safe to write twice.
+struct store_batch {
+  std::vector<message_ptr> messages;  ///< those the store does not have yet; none where log and store share one table
+  std::vector<cursor_record> cursors;
+  std::vector<dead_letter> dead;
+  std::vector<shard_position> positions;
+};
+
+/// When a write has to be durable.
+enum class urgency {
+  now,   ///< at the next commit, and there is one at once
+  soon,  ///< rides on the next commit, at latest after store.commit_interval
+};
+
+/// A part of a user's messages in seq order, floor and holes left in (the reader's cursor knows them).
+struct stored_page {
+  std::vector<message_ptr> messages;
+  bool more = false;     ///< there are stored messages after the last of these
+  sequence complete_to;  ///< everything of this address up to here was stored when the page was read
+};
+
+/// What a mailbox starts from.
+struct stored_mailbox {
+  cursor_record record;  ///< version 0: nobody has written one yet
+  stored_page page;      ///< from the floor on
+  std::uint64_t unread = 0;  ///< stored messages above record.read_upto
+};
+
+struct dead_letter_query {
+  std::string after;  ///< id of the last one of the former page, or empty
+  std::size_t limit = 100;
+};
+
+template <class T>
+using store_done = std::function<void(result<T>)>;
+
+class message_store {
+public:
+  virtual ~message_store() = default;
+
+  /// True where appended messages are in the store by the same durable write, so that store_batch::messages stays empty.
+  virtual bool shares_log() const = 0;
+  /// Positions of all shards, read when the store was opened.
+  virtual std::vector<shard_position> positions() const = 0;
+
+  virtual void write(store_batch batch, urgency when, store_done<void> done) = 0;
+  virtual void load(address user, std::size_t limit, store_done<stored_mailbox> done) = 0;
+  /// Messages of `user` with seq > after, at most `limit`.
+  virtual void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) = 0;
+  virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;
+
+  /// Writes and calls back what is queued, then stops the threads. Calls after this fail with ec::stopping.
+  virtual void stop() = 0;
+};
+
+}  // namespace doorstep
