@@ -2,7 +2,10 @@
 // One structured line a fact: time, level, component, stable kebab id, key=value. Any thread; spdlog stays in the .cpp.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,8 +38,22 @@ public:
 
 private:
   log_level level_;
-  bool on_;
-  std::string component_, id_, fields_;
+  bool on_, json_;
+  std::string text_;
+};
+
+/// Lets one line through an interval and counts the rest; for what a client or a broken peer can trigger. Thread-safe.
+/// `if (auto missed = throttle.pass()) log_line(...).with("missed", *missed);`
+class log_throttle {
+public:
+  explicit log_throttle(std::chrono::milliseconds interval = std::chrono::seconds(1)) : interval_(interval) {}
+  /// @returns how many were held back since the last that passed; nothing when this one is held back too.
+  std::optional<std::uint64_t> pass(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now());
+
+private:
+  std::chrono::steady_clock::duration interval_;
+  std::atomic<std::chrono::steady_clock::rep> next_{std::chrono::steady_clock::time_point::min().time_since_epoch().count()};
+  std::atomic<std::uint64_t> missed_{0};
 };
 
 }  // namespace doorstep

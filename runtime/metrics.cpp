@@ -1,1 +1,138 @@
 // SPDX-License-Identifier: Apache-2.0
+// The metrics by name: one table a kind, from which the registry is filled and docs and alert rules take their names. Any thread.
+#include "runtime/metrics.hpp"
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <map>
+#include <mutex>
+
+namespace doorstep {
+
+void counter::add(double n) const {
+  if (impl != nullptr) impl->Increment(n);
+}
+double counter::value() const { return impl == nullptr ? 0 : impl->Value(); }
+
+void gauge::set(double x) const {
+  if (impl != nullptr) impl->Set(x);
+}
+void gauge::add(double n) const {
+  if (impl != nullptr) impl->Increment(n);
+}
+double gauge::value() const { return impl == nullptr ? 0 : impl->Value(); }
+
+void histogram::observe(std::chrono::nanoseconds x) const {
+  if (impl != nullptr) impl->Observe(std::chrono::duration<double>(x).count());
+}
+
+namespace {
+
+template <class T> struct row {
+  T metrics::*member;
+  const char* name;
+  const char* help;
+};
+
+using m = metrics;
+
+constexpr row<counter> counters[] = {
+    {&m::records_in, "doorstep_records_in_total", "Records read from the source topics."},
+    {&m::records_routed, "doorstep_records_routed_total", "Records that became messages for at least one address."},
+    {&m::records_no_recipient, "doorstep_records_no_recipient_total", "Records that name no recipient."},
+    {&m::records_malformed, "doorstep_records_malformed_total", "Records that could not be understood and went to the dead letters."},
+    {&m::published_in, "doorstep_published_total", "Events taken over HTTP."},
+    {&m::appended, "doorstep_messages_appended_total", "Messages that got a place in the mailbox log."},
+    {&m::duplicates, "doorstep_messages_duplicate_total", "Messages dropped because the same event was there within the dedup window."},
+    {&m::replays, "doorstep_messages_replayed_total", "Messages dropped because a restarted router had appended them before."},
+    {&m::append_failures, "doorstep_append_failures_total", "Batches that the mailbox log could not make durable."},
+    {&m::log_commits, "doorstep_log_commits_total", "Transactions of the mailbox log, each one fsync."},
+    {&m::store_commits, "doorstep_store_commits_total", "Transactions of the store, each one fsync."},
+    {&m::pushed, "doorstep_messages_pushed_total", "Pushes of messages to sessions."},
+    {&m::redelivered, "doorstep_messages_redelivered_total", "Pushes that carried the flag redelivered."},
+    {&m::acked, "doorstep_messages_acked_total", "Messages acked for the first time."},
+    {&m::ack_repeats, "doorstep_ack_repeats_total", "Acks of messages that were acked before."},
+    {&m::nacked, "doorstep_messages_nacked_total", "Messages that a client could not handle."},
+    {&m::dead, "doorstep_messages_dead_total", "Messages and records put among the dead letters."},
+    {&m::ack_timeouts, "doorstep_ack_timeouts_total", "Delivery rounds that ended without an ack."},
+    {&m::frames_in, "doorstep_frames_in_total", "WebSocket frames read from clients."},
+    {&m::frames_out, "doorstep_frames_out_total", "WebSocket frames written to clients."},
+    {&m::bytes_out, "doorstep_bytes_out_total", "Payload bytes of the frames written to clients."},
+    {&m::frames_refused, "doorstep_frames_refused_total", "Frames that were too large, too many or not the protocol."},
+    {&m::sessions_opened, "doorstep_sessions_opened_total", "Sessions that showed a valid token."},
+    {&m::sessions_closed, "doorstep_sessions_closed_total", "Sessions that ended."},
+    {&m::sessions_refused, "doorstep_sessions_refused_total", "Connections refused before a session: limit, origin, deadline."},
+    {&m::tokens_refused, "doorstep_tokens_refused_total", "Tokens that were not valid."},
+    {&m::mailboxes_loaded, "doorstep_mailboxes_loaded_total", "Mailboxes brought into memory."},
+    {&m::mailboxes_passivated, "doorstep_mailboxes_passivated_total", "Mailboxes put away because they were idle."},
+    {&m::actor_restarts, "doorstep_actor_restarts_total", "Actors that died and were started again."},
+    {&m::http_requests, "doorstep_http_requests_total", "HTTP requests on both ports."},
+    {&m::http_refused, "doorstep_http_refused_total", "HTTP requests answered with 4xx or 5xx."},
+};
+
+constexpr row<gauge> gauges[] = {
+    {&m::mailboxes, "doorstep_mailboxes", "Mailboxes in memory."},
+    {&m::sessions, "doorstep_sessions", "Sessions that stand."},
+    {&m::in_flight, "doorstep_messages_in_flight", "Messages pushed and not yet acked."},
+    {&m::log_queue, "doorstep_log_queue_entries", "Entries that wait for the mailbox log."},
+    {&m::log_queue_max, "doorstep_log_queue_entries_limit", "How many entries may wait for the mailbox log."},
+    {&m::store_queue, "doorstep_store_queue_entries", "Changes that wait for the store."},
+    {&m::connections, "doorstep_connections", "Open connections on the public port."},
+    {&m::connections_max, "doorstep_connections_limit", "How many connections the public port takes."},
+    {&m::dead_letters, "doorstep_dead_letters", "Dead letters kept."},
+    {&m::ready, "doorstep_ready", "1 while the server takes work, else 0."},
+};
+
+constexpr row<histogram> histograms[] = {
+    {&m::publish_to_push, "doorstep_publish_to_push_seconds", "From the append to the first push."},
+    {&m::push_to_ack, "doorstep_push_to_ack_seconds", "From a push to its ack."},
+    {&m::commit_time, "doorstep_commit_seconds", "How long one transaction of the log took."},
+};
+
+const prometheus::Histogram::BucketBoundaries buckets{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                                      0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+
+}  // namespace
+
+struct metrics::impl {
+  prometheus::Registry registry;
+  std::mutex mutex;
+  std::map<std::string, prometheus::Family<prometheus::Gauge>*> labelled;
+
+  gauge labelled_gauge(const std::string& name, const std::string& help, const prometheus::Labels& labels) {
+    const std::lock_guard lock(mutex);
+    auto& family = labelled[name];
+    if (family == nullptr) family = &prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+    gauge out;
+    out.impl = &family->Add(labels);  // the same labels give the same gauge
+    return out;
+  }
+};
+
+metrics::metrics() : impl_(std::make_unique<impl>()) {
+  auto& registry = impl_->registry;
+  for (const auto& x : counters) (this->*x.member).impl = &prometheus::BuildCounter().Name(x.name).Help(x.help).Register(registry).Add({});
+  for (const auto& x : gauges) (this->*x.member).impl = &prometheus::BuildGauge().Name(x.name).Help(x.help).Register(registry).Add({});
+  for (const auto& x : histograms) {
+    (this->*x.member).impl = &prometheus::BuildHistogram().Name(x.name).Help(x.help).Register(registry).Add({}, buckets);
+  }
+}
+
+metrics::~metrics() = default;
+
+gauge metrics::partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition) {
+  return impl_->labelled_gauge(name, help, {{"source", source}, {"topic", topic}, {"partition", std::to_string(partition)}});
+}
+
+gauge metrics::shard_gauge(const std::string& name, const std::string& help, unsigned shard) {
+  return impl_->labelled_gauge(name, help, {{"shard", std::to_string(shard)}});
+}
+
+std::string metrics::text() const { return prometheus::TextSerializer().Serialize(impl_->registry.Collect()); }
+
+}  // namespace doorstep
