@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recognises what a router appends again after a crash, exactly: per origin partition a floor, and the set of (offset, address) above it. Pure.
+// Recognises what a router appends again after a crash, exactly: per origin partition a floor, and the set of (offset, address) above it.
+// Judged inside a transaction of the log: commit() or rollback() ends it, so that a failed write leaves nothing half remembered. Pure; one thread.
 #pragma once
 
 #include "runtime/message.hpp"
 
 #include <cstdint>
 #include <map>
-#include <set>
+#include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace doorstep {
 
-/// Where one origin partition stands: below `floor` everything is durable; `rows` is how far back above-floor entries can be found again.
+/// Where one origin partition stands: below `floor` everything is durable; `rescan` is how far back above-floor entries can be found again.
 struct origin_position {
   origin_partition from;
   std::int64_t floor = 0;
@@ -26,22 +28,44 @@ public:
   /// Notes an entry found in the log while reading it again from `rescan`.
   void note(const origin& x, const address& to, std::uint64_t position);
 
-  /// True when the entry was appended before; then nothing changes. Otherwise it is remembered with its log position, and the floor it carries taken over.
-  /// An entry without an origin partition is never a replay.
+  /// True when the entry was appended before; then nothing is remembered anew. Otherwise it is remembered with its log position. The floor it carries
+  /// is taken over either way, since the router that made it knew. An entry without an origin partition is never a replay.
   bool is_replay(const origin& x, const address& to, std::uint64_t position);
 
-  /// What changed since the last call, for the store: written in the same transaction as the entries.
-  std::vector<origin_position> take_changes(std::uint64_t next_position);
-  std::size_t size() const;  ///< entries remembered above the floors
+  /// What the open transaction changed, for the store: written in the same transaction as the entries. `next_position` is the end of the log after it.
+  std::vector<origin_position> changes(std::uint64_t next_position) const;
+  /// The transaction is durable: floors rise, and what is below them is forgotten.
+  void commit();
+  /// The transaction never happened.
+  void rollback();
+
+  std::size_t size() const { return size_; }  ///< entries remembered above the floors
 
 private:
+  struct remembered {
+    std::unordered_set<std::string> addresses;
+    std::uint64_t lowest_position = 0;
+  };
   struct standing {
     std::int64_t floor = 0;
-    std::map<std::int64_t, std::vector<std::pair<std::string, std::uint64_t>>> above;
+    std::int64_t next_floor = 0;  ///< the open transaction's
+    std::map<std::int64_t, remembered> above;
     bool changed = false;
   };
-  void raise(standing& x, std::int64_t floor);
+  struct undo {
+    standing* at;
+    std::int64_t offset;
+    const std::string* address;  ///< inside the set, so it stays where it is until it is erased
+  };
+
+  standing& at(const std::shared_ptr<const origin_partition>& from);
+  bool remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position, const std::string** where);
+
   std::map<origin_partition, standing> partitions_;
+  std::vector<undo> undo_;
+  std::size_t size_ = 0;
+  std::shared_ptr<const origin_partition> last_from_;  ///< records of one partition come in runs
+  standing* last_ = nullptr;
 };
 
 }  // namespace doorstep

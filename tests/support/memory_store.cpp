@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// A message store in memory; callbacks run inside run() and with no lock held, so they may call the store again.
+#include "tests/support/memory_store.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace doorstep::test {
+
+void memory_store::ask(answer x) {
+  std::unique_lock lock(mutex_);
+  if (stopped_) {
+    lock.unlock();
+    x(failure{ec::stopping, "the store is stopped", {}});
+    return;
+  }
+  asked_.push_back(std::move(x));
+}
+
+bool memory_store::run() {
+  std::unique_lock lock(mutex_);
+  const auto count = asked_.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto next = std::move(asked_.front());
+    asked_.pop_front();
+    const auto why = failing_;
+    lock.unlock();
+    next(why);
+    lock.lock();
+  }
+  return count > 0;
+}
+
+void memory_store::fail_with(std::optional<failure> why) {
+  const std::lock_guard lock(mutex_);
+  failing_ = std::move(why);
+}
+
+std::size_t memory_store::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return asked_.size();
+}
+
+std::size_t memory_store::writes() const {
+  const std::lock_guard lock(mutex_);
+  return writes_;
+}
+
+cursor_record memory_store::record_of(const address& user) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = cursors_.find(user);
+  if (found != cursors_.end()) return found->second;
+  cursor_record none;
+  none.user = user;
+  return none;
+}
+
+std::vector<dead_letter> memory_store::dead() const {
+  const std::lock_guard lock(mutex_);
+  return dead_;
+}
+
+std::vector<shard_position> memory_store::positions() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<shard_position> out;
+  for (std::uint32_t i = 0; i < shards_; ++i) out.push_back({shard_id{i}, positions_[i]});
+  return out;
+}
+
+void memory_store::store(const store_batch& batch) {
+  const std::lock_guard lock(mutex_);
+  ++writes_;
+  for (const auto& x : batch.messages) messages_[x->to].emplace(x->seq, x);
+  for (const auto& x : batch.cursors) {
+    auto& at = cursors_[x.user];
+    if (x.version > at.version) at = x;
+  }
+  for (const auto& x : batch.dead) {
+    if (std::none_of(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id; })) dead_.push_back(x);
+  }
+  for (const auto& x : batch.positions) {
+    auto& at = positions_[static_cast<std::uint32_t>(x.shard)];
+    at = std::max(at, x.next_offset);
+  }
+}
+
+void memory_store::write(store_batch batch, urgency, store_done<void> done) {
+  ask([this, batch = std::move(batch), done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    store(batch);
+    done({});
+  });
+}
+
+std::vector<message_ptr> memory_store::own(const address& user, sequence after) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<message_ptr> out;
+  if (const auto found = messages_.find(user); found != messages_.end()) {
+    for (auto it = found->second.upper_bound(after); it != found->second.end(); ++it) out.push_back(it->second);
+  }
+  return out;
+}
+
+stored_page memory_store::page_of(const address& user, sequence after, std::size_t limit) const {
+  stored_page out;
+  const auto shard = shard_of(user, shards_);
+  std::uint64_t end = 0;
+  std::uint32_t generation = 0;
+  if (shared_) {
+    end = shared_->end_offset(shard);
+    generation = shared_->generation();
+    out.messages = shared_->messages_of(user, after, limit + 1);
+  } else {
+    out.messages = own(user, after);
+    const std::lock_guard lock(mutex_);
+    end = positions_[static_cast<std::uint32_t>(shard)];
+  }
+  out.complete_to = end == 0 ? sequence{} : sequence::at(generation, end - 1);
+  out.more = out.messages.size() > limit;
+  if (out.more) out.messages.resize(limit);
+  return out;
+}
+
+void memory_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
+  ask([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    stored_mailbox out;
+    out.record = record_of(user);
+    out.page = page_of(user, out.record.acked.floor(), limit);
+    out.unread = shared_ ? shared_->count_of(user, out.record.read_upto) : own(user, out.record.read_upto).size();
+    done(std::move(out));
+  });
+}
+
+void memory_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
+  ask([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    done(page_of(user, after, limit));
+  });
+}
+
+void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
+  ask([this, query = std::move(query), done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    const auto all = dead();
+    auto from = all.begin();
+    if (!query.after.empty()) {
+      from = std::find_if(all.begin(), all.end(), [&](const dead_letter& x) { return x.id == query.after; });
+      from = from == all.end() ? from : std::next(from);
+    }
+    const auto count = std::min<std::size_t>(query.limit, static_cast<std::size_t>(all.end() - from));
+    done(std::vector<dead_letter>(from, from + static_cast<std::ptrdiff_t>(count)));
+  });
+}
+
+void memory_store::stop() {
+  while (run()) {}
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+}
+
+}  // namespace doorstep::test

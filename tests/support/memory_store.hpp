@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A message store in memory for tests of actors: every call is answered when the test calls run(). With a memory_log it shares its messages, as the
+// embedded engine does; without one it keeps those it is given. Calls may come from any thread.
+#pragma once
+
+#include "storage/message_store.hpp"
+#include "tests/support/memory_log.hpp"
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace doorstep::test {
+
+class memory_store final : public message_store {
+public:
+  explicit memory_store(std::uint32_t shards = 1) : shards_(shards), positions_(shards) {}
+  explicit memory_store(memory_log& shared) : shared_(&shared), shards_(shared.shard_count()), positions_(shared.shard_count()) {}
+
+  /// Answers what was asked before this call. @returns false when there was nothing.
+  bool run();
+  /// From now on every call fails with this; none = works again.
+  void fail_with(std::optional<failure> why);
+  /// Calls waiting for run().
+  std::size_t waiting() const;
+  std::size_t writes() const;  ///< store_batch given to write() and stored
+  /// What a reader would find now, without a callback.
+  cursor_record record_of(const address& user) const;
+  std::vector<dead_letter> dead() const;
+
+  bool shares_log() const override { return shared_ != nullptr; }
+  std::vector<shard_position> positions() const override;
+  void write(store_batch batch, urgency when, store_done<void> done) override;
+  void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
+  void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
+  void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
+  void stop() override;
+
+private:
+  using answer = std::function<void(const std::optional<failure>&)>;
+  void ask(answer x);
+  void store(const store_batch& batch);
+  stored_page page_of(const address& user, sequence after, std::size_t limit) const;
+  std::vector<message_ptr> own(const address& user, sequence after) const;
+
+  memory_log* const shared_ = nullptr;
+  const std::uint32_t shards_;
+  mutable std::mutex mutex_;
+  std::deque<answer> asked_;
+  std::optional<failure> failing_;
+  bool stopped_ = false;
+  std::size_t writes_ = 0;
+  std::vector<std::uint64_t> positions_;
+  std::unordered_map<address, cursor_record> cursors_;
+  std::unordered_map<address, std::map<sequence, message_ptr>> messages_;
+  std::vector<dead_letter> dead_;
+};
+
+}  // namespace doorstep::test
