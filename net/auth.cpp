@@ -1,1 +1,173 @@
 // SPDX-License-Identifier: Apache-2.0
+// Tokens are checked from the outside in: size, shape, algorithm, signature, and only then what the claims say.
+#include "net/auth.hpp"
+
+#include "net/native_codec.hpp"
+#include "runtime/digest.hpp"
+
+#include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+namespace doorstep {
+namespace {
+
+namespace json = boost::json;
+
+failure refused(std::string why) { return {ec::unauthorized, std::move(why), {}}; }
+
+result<std::string> read_file(const std::string& path, const char* option) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (!in.is_open() || in.bad()) return failure{ec::bad_config, "cannot read " + path, option};
+  return text;
+}
+
+std::string_view trimmed(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  return text;
+}
+
+/// One base64url part that must be a JSON object.
+std::optional<json::value> object_part(std::string_view part, json::storage_ptr memory) {
+  const auto text = base64url_decode(part);
+  if (!text) return {};
+  json::parse_options options;
+  options.max_depth = 8;
+  boost::system::error_code error;
+  auto value = json::parse(*text, error, std::move(memory), options);
+  if (error || !value.is_object()) return {};
+  return value;
+}
+
+/// A NumericDate (RFC 7519, section 2) in whole seconds, within the years anybody means.
+std::optional<std::int64_t> date_of(const json::value& x) {
+  constexpr std::int64_t last = 253'402'300'799;  // the end of the year 9999
+  std::int64_t seconds = 0;
+  if (const auto* whole = x.if_int64()) {
+    seconds = *whole;
+  } else if (const auto* real = x.if_double(); real && *real >= 0 && *real <= static_cast<double>(last)) {
+    seconds = static_cast<std::int64_t>(std::floor(*real));
+  } else {
+    return {};
+  }
+  if (seconds < 0 || seconds > last) return {};
+  return seconds;
+}
+
+}  // namespace
+
+result<token_verifier> token_verifier::open(const auth_config& settings) {
+  token_verifier made;
+  made.user_claim_ = settings.user_claim;
+  made.leeway_ = settings.leeway;
+  made.secret_ = settings.hs256_secret;
+  if (!settings.hs256_secret_file.empty()) {
+    if (!settings.hs256_secret.empty()) return failure{ec::bad_config, "auth.hs256_secret and auth.hs256_secret_file are both set", "auth.hs256_secret_file"};
+    auto text = read_file(settings.hs256_secret_file, "auth.hs256_secret_file");
+    if (!text) return text.error();
+    made.secret_ = std::string(trimmed(*text));
+    if (made.secret_.empty()) return failure{ec::bad_config, settings.hs256_secret_file + " is empty", "auth.hs256_secret_file"};
+  }
+  return made;
+}
+
+result<identity> token_verifier::verify(std::string_view token, unix_ms now) const {
+  if (secret_.empty()) return refused("no secret is configured");
+  if (token.size() > token_bytes_max) return refused("the token is over 8 KiB");
+  const auto first = token.find('.');
+  const auto second = first == token.npos ? first : token.find('.', first + 1);
+  if (second == token.npos || token.find('.', second + 1) != token.npos) return refused("the token is not three parts with dots between them");
+
+  unsigned char buffer[4096];
+  json::monotonic_resource memory(buffer, sizeof buffer);
+  const auto head = object_part(token.substr(0, first), &memory);
+  if (!head) return refused("the token's header is not a JSON object in base64url");
+  const auto* algorithm = head->get_object().if_contains("alg");
+  if (!algorithm || !algorithm->is_string() || algorithm->get_string() != "HS256") return refused("the token's algorithm is not HS256");
+  if (head->get_object().contains("crit")) return refused("the token has critical header parameters");
+
+  const auto given = base64url_decode(token.substr(second + 1));
+  const auto right = hmac_sha256(secret_, token.substr(0, second));
+  if (!given || !equal_in_constant_time(*given, {reinterpret_cast<const char*>(right.data()), right.size()})) return refused("the token's signature is not ours");
+
+  const auto body = object_part(token.substr(first + 1, second - first - 1), &memory);
+  if (!body) return refused("the token's claims are not a JSON object in base64url");
+  const auto& claims = body->get_object();
+  identity who;
+  if (const auto* x = claims.if_contains("exp")) {
+    who.expires_at = date_of(*x);
+    if (!who.expires_at) return refused("the claim exp is not a date");
+    if (now >= end_of(*who.expires_at)) return refused("the token has expired");
+  }
+  if (const auto* x = claims.if_contains("nbf")) {
+    const auto from = date_of(*x);
+    if (!from) return refused("the claim nbf is not a date");
+    if (now.value + leeway_.count() < *from * 1000) return refused("the token is not valid yet");
+  }
+  const auto* user = claims.if_contains(user_claim_);
+  if (!user || !user->is_string()) return refused("the token has no text claim " + user_claim_);
+  who.user = std::string(user->get_string());
+  if (auto to = address::user(who.user); !to) return refused("the claim " + user_claim_ + " cannot be a user: " + to.error().detail);
+  return who;
+}
+
+std::string token_verifier::make_token(std::string_view user, std::chrono::seconds ttl, unix_ms now) const {
+  std::string claims = "{";
+  append_json_string(claims, user_claim_);
+  claims += ':';
+  append_json_string(claims, user);
+  const auto issued = now.value / 1000;
+  claims += ",\"iat\":" + std::to_string(issued) + ",\"exp\":" + std::to_string(issued + ttl.count()) + '}';
+  const auto text = base64url(R"({"alg":"HS256","typ":"JWT"})") + '.' + base64url(claims);
+  const auto signature = hmac_sha256(secret_, text);
+  return text + '.' + base64url({reinterpret_cast<const char*>(signature.data()), signature.size()});
+}
+
+result<key_ring> key_ring::open(const internal_config& settings) {
+  key_ring made;
+  for (const auto& key : settings.api_keys)
+    if (!key.empty()) made.keys_.push_back(key);
+  if (settings.api_keys_file.empty()) return made;
+  auto text = read_file(settings.api_keys_file, "internal.api_keys_file");
+  if (!text) return text.error();
+  for (std::string_view rest = *text; !rest.empty();) {
+    const auto end = std::min(rest.find('\n'), rest.size());
+    if (const auto key = trimmed(rest.substr(0, end)); !key.empty()) made.keys_.emplace_back(key);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return made;
+}
+
+bool key_ring::contains(std::string_view key) const {
+  // All keys are compared, and through a hash, so that neither the place nor the length of a match shows in the time.
+  const auto given = sha256(key);
+  const std::string_view a(reinterpret_cast<const char*>(given.data()), given.size());
+  bool found = false;
+  for (const auto& one : keys_) {
+    const auto digest = sha256(one);
+    found |= equal_in_constant_time(a, {reinterpret_cast<const char*>(digest.data()), digest.size()});
+  }
+  return found && !key.empty();
+}
+
+std::string_view bearer_of(std::string_view authorization) {
+  constexpr std::string_view scheme = "bearer ";
+  if (authorization.size() <= scheme.size()) return {};
+  for (std::size_t i = 0; i < scheme.size(); ++i) {
+    const char c = authorization[i];
+    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c) != scheme[i]) return {};
+  }
+  return trimmed(authorization.substr(scheme.size()));
+}
+
+}  // namespace doorstep

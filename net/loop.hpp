@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace doorstep {
 
@@ -21,7 +22,7 @@ public:
   loop& operator=(const loop&) = delete;
 
   boost::asio::io_context& io() { return io_; }
-  bool is_here() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool is_here() const { return std::this_thread::get_id() == id_; }
   template <class F>
   void post(F&& work) { boost::asio::post(io_, std::forward<F>(work)); }
   /// Lets what is ready finish, then ends and joins the thread. Not from the loop itself.
@@ -31,6 +32,7 @@ private:
   boost::asio::io_context io_{1};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> alive_;
   std::thread thread_;
+  std::thread::id id_;  ///< kept apart: thread_ forgets it in join(), while others may still ask
 };
 
 }  // namespace doorstep

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -35,11 +36,11 @@ using command = std::variant<connect, ack, nack, read, history, refresh, ping, p
 
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
 enum class close_code : std::uint16_t {
-  going_away = 1012, slow_client = 3000, ping_timeout = 3001, connect_timeout = 3002, token_expired = 3003, internal_error = 3004, too_many_frames = 3005,
+  too_large = 1009, going_away = 1012, slow_client = 3000, ping_timeout = 3001, connect_timeout = 3002, token_expired = 3003, internal_error = 3004, too_many_frames = 3005,
   bad_token = 3500, protocol_error = 3501, forbidden = 3503,
 };
 std::string_view name(close_code x);
-inline bool may_reconnect(close_code x) { return static_cast<int>(x) < 3500; }
+inline bool may_reconnect(close_code x) { return x != close_code::too_large && static_cast<int>(x) < 3500; }
 
 namespace server {
 struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; };
