@@ -6,7 +6,10 @@
 #include "runtime/event.hpp"
 #include "runtime/message.hpp"
 
+#include <cstdint>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +24,7 @@ struct record_view {
   const std::vector<header>* headers = nullptr;
   const std::optional<std::string>* value = nullptr;
   unix_ms timestamp;
+  std::uint32_t generation = 0;  ///< of the topic, as source_listener::assigned() said; keeps ids made from offsets apart when a topic was made anew
 };
 
 struct routed_event {
@@ -29,8 +33,9 @@ struct routed_event {
 };
 
 /// Reads a record as its source's format says: CloudEvents Kafka binding (content-type header application/cloudevents+json = structured, ce_ headers = binary),
-/// or plain JSON with the source's pointers. Recipients: extension or header `touser` (one, a comma list, or a JSON array in text), else
-/// source.recipient_pointer (a string, a number, or an array of them), else the key when source.recipient_key.
+/// or plain JSON with the source's pointers, all of them into the record's value; what they do not find falls back: the id to "topic/partition/offset", the
+/// type to source.type_default, the time to the record's timestamp. Recipients: extension or header `touser` (one, a comma list, or a JSON array in text), else
+/// source.recipient_pointer (a string, a whole number, or an array of them) into a CloudEvent's data or a plain value, else the key when source.recipient_key.
 /// @returns ec::malformed with the reason where it cannot be understood (also a bad recipient id); an empty `to` where it names nobody.
 result<routed_event> route_record(const record_view& record, const source_config& source);
 
