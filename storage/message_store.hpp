@@ -6,6 +6,7 @@
 #include "runtime/cursor.hpp"
 #include "runtime/error.hpp"
 #include "runtime/message.hpp"
+#include "runtime/stored.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -32,20 +33,6 @@ struct store_batch {
 enum class urgency {
   now,   ///< at the next commit, and there is one at once
   soon,  ///< rides on the next commit, at latest after store.commit_interval
-};
-
-/// A part of a user's messages in seq order, floor and holes left in (the reader's cursor knows them).
-struct stored_page {
-  std::vector<message_ptr> messages;
-  bool more = false;     ///< there are stored messages after the last of these
-  sequence complete_to;  ///< everything of this address up to here was stored when the page was read
-};
-
-/// What a mailbox starts from.
-struct stored_mailbox {
-  cursor_record record;  ///< version 0: nobody has written one yet
-  stored_page page;      ///< from the floor on
-  std::uint64_t unread = 0;  ///< stored messages above record.read_upto
 };
 
 struct dead_letter_query {
