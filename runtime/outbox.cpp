@@ -116,20 +116,21 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
 
 std::optional<unsigned> outbox::attach(sequence resume, steady_time now, outbox_effects& out) {
   const auto free = std::find_if(slots_.begin(), slots_.end(), [](const slot_state& x) { return !x.used; });
-  if (free == slots_.end())
-    return std::nullopt;
   const auto slot = static_cast<unsigned>(free - slots_.begin());
-  *free = {true, resume, false};
+  if (slot == slots_max)
+    return std::nullopt;
+  if (free == slots_.end())
+    slots_.emplace_back();
+  slots_[slot] = {true, resume, true};
   if (attached_++ == 0 && loaded_ && !horizon_saved_open_)
     make_dirty(true);
-  free->waits = true;
   if (loaded_)
     fill(now, out);
   return slot;
 }
 
 void outbox::detach(unsigned slot, steady_time) {
-  if (!slots_[slot].used)
+  if (slot >= slots_.size() || !slots_[slot].used)
     return;
   slots_[slot] = {};
   --attached_;
@@ -161,7 +162,7 @@ void outbox::fill(steady_time now, outbox_effects& out) {
 /// Rule 4: what is in flight goes to a session that comes later at once, flagged, and is no new attempt. A deadline that ran out while nobody was
 /// there starts again: lost connections do not count.
 void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
-  for (unsigned slot = 0; slot < slots_max; ++slot) {
+  for (unsigned slot = 0; slot < slots_.size(); ++slot) {
     if (!slots_[slot].waits)
       continue;
     slots_[slot].waits = false;
@@ -183,7 +184,7 @@ void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   x.pushed_at = now;
   x.due = now + options_.ack_timeout;
   pushed_upto_ = std::max(pushed_upto_, x.what->seq);
-  for (unsigned slot = 0, left = static_cast<unsigned>(attached_); left > 0 && slot < slots_max; ++slot) {
+  for (unsigned slot = 0, left = static_cast<unsigned>(attached_); left > 0 && slot < slots_.size(); ++slot) {
     if (!slots_[slot].used)
       continue;
     --left;

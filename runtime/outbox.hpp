@@ -8,7 +8,6 @@
 #include "runtime/message.hpp"
 #include "runtime/stored.hpp"
 
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -148,7 +147,7 @@ private:
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
 
-  std::array<slot_state, slots_max> slots_{};
+  std::vector<slot_state> slots_;  ///< grows to the most sessions there were at a time
   std::size_t attached_ = 0;
   std::vector<pending_receipt> receipts_;
   std::vector<pending_ack> waiting_acks_;  ///< by-id acks that came before the window was loaded
