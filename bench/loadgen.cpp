@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// The load generator: connects N clients, publishes to them through Kafka in an open loop, and says what the server under test used a
+// message. Two threads: this one serves all the sockets, the publisher's keeps the millisecond. Workloads: W1, W1b (--burst), W3.
+#include "bench/client_pool.hpp"
+#include "bench/process_stat.hpp"
+#include "bench/publisher.hpp"
+#include "bench/report.hpp"
+#include "bench/statistics.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace {
+
+using bench::client_pool;
+using bench::publisher;
+using bench::report;
+
+constexpr std::int64_t second_ns = 1'000'000'000;
+constexpr double generator_busy_max = 0.60, others_busy_max = 0.15;
+
+struct load_options {
+  std::string workload = "W1", kafka, topic, json_file;
+  bench::client_options clients;
+  bench::publisher_options records;
+  double rate = 20000;
+  int seconds = 15, warm_seconds = 5, drain_seconds = 30;
+  pid_t server = 0, broker = 0;
+  bool syscalls = false, no_acks = false;
+  std::string connect = "127.0.0.1:8000";
+};
+
+/// What everybody had used at one moment.
+struct moment {
+  std::int64_t at_ns = 0;
+  bench::process_sample server, broker, self;
+  bench::machine_sample machine;
+  std::uint64_t messages = 0, frames = 0;
+};
+
+moment look(const load_options& options, const client_pool& clients) {
+  moment x;
+  x.server = bench::sample_process(options.server).value_or(bench::process_sample{});
+  x.broker = bench::sample_process(options.broker).value_or(bench::process_sample{});
+  x.self = bench::sample_process(::getpid()).value_or(bench::process_sample{});
+  x.machine = bench::sample_machine();
+  x.messages = clients.counts().messages;
+  x.frames = clients.counts().frames;
+  x.at_ns = bench::now_ns();
+  return x;
+}
+
+/// Who used the machine between two moments, and whether that spoils the run.
+void judge_machine(const moment& from, const moment& to, report& out) {
+  const double elapsed = static_cast<double>(to.at_ns - from.at_ns) / 1e9;
+  const double server = (to.server.cpu - from.server.cpu) / elapsed, broker = (to.broker.cpu - from.broker.cpu) / elapsed;
+  const double self = (to.self.cpu - from.self.cpu) / elapsed;
+  const double others = (to.machine.busy - from.machine.busy) / elapsed - server - broker - self;
+  out.add("server_cores", "server, cores", server, 3);
+  out.add("generator_cores", "generator, cores", self, 3);
+  out.add("broker_cores", "broker, cores", broker, 3);
+  out.add("other_cores", "everything else, cores", others, 3);
+  out.add("stolen_cores", "stolen by the hypervisor, cores", (to.machine.stolen - from.machine.stolen) / elapsed, 3);
+  if (self > generator_busy_max) out.spoil("the generator was over 60 % busy");
+  if (others > others_busy_max) out.spoil("something else used over 0.15 cores");
+}
+
+void add_memory(const moment& few, std::size_t few_count, const moment& all, std::size_t all_count, report& out) {
+  const auto slope = [&](std::uint64_t a, std::uint64_t b) { return (static_cast<double>(b) - static_cast<double>(a)) / static_cast<double>(all_count - few_count) / 1024; };
+  out.add("anon_kb_connection", "user memory a connection, KB", slope(few.server.anonymous_bytes, all.server.anonymous_bytes), 2);
+  out.add("rss_kb_connection", "RSS a connection, KB", slope(few.server.resident_bytes, all.server.resident_bytes), 2);
+  out.add("rss_mb", "server's RSS, MB", static_cast<double>(all.server.resident_bytes) / 1048576, 1);
+  out.add("connect_us", "server CPU-us a connect", (all.server.cpu - few.server.cpu) * 1e6 / static_cast<double>(all_count - few_count), 1);
+}
+
+void add_complaints(const client_pool& clients, report& out) {
+  for (const auto& [what, count] : clients.counts().complaints) out.note(what + " (" + std::to_string(count) + " times)");
+  if (clients.counts().closed != 0) out.spoil("connections were lost");
+}
+
+/// Connects everybody, in two parts so that memory a connection is a slope. @returns whether all are there.
+bool connect_all(const load_options& options, client_pool& clients, report& out) {
+  const std::size_t few = std::max<std::size_t>(1, options.clients.users / 10);
+  bool there = clients.connect_up_to(few);
+  clients.serve(second_ns / 2);
+  const moment before = look(options, clients);
+  there = there && clients.connect_up_to(options.clients.users);
+  clients.serve(second_ns);
+  const moment after = look(options, clients);
+  if (there && options.clients.users > few) add_memory(before, few, after, options.clients.users, out);
+  if (!there) out.spoil("only " + std::to_string(clients.counts().live) + " clients connected");
+  return there;
+}
+
+/// W3: everybody connected, nothing happens.
+void run_idle(const load_options& options, client_pool& clients, report& out) {
+  clients.serve(options.warm_seconds * second_ns);
+  const moment from = look(options, clients);
+  clients.serve(options.seconds * second_ns);
+  const moment to = look(options, clients);
+  const double connection_seconds = static_cast<double>(options.clients.users) * static_cast<double>(to.at_ns - from.at_ns) / 1e9;
+  out.add("idle_us_s_connection", "server CPU us/s a connection", (to.server.cpu - from.server.cpu) * 1e6 / connection_seconds, 3);
+  out.add("pings", "pings answered", static_cast<double>(clients.counts().pings), 0);
+  judge_machine(from, to, out);
+}
+
+bool wait_for(client_pool& clients, int seconds, const std::function<bool()>& done) {
+  for (const std::int64_t end = bench::now_ns() + seconds * second_ns; !done() && bench::now_ns() < end;) clients.serve(second_ns / 100);
+  return done();
+}
+
+void add_window(const moment& from, const moment& to, report& out) {
+  const auto messages = static_cast<double>(to.messages - from.messages);
+  out.add("messages", "messages delivered in the window", messages, 0);
+  out.add("rate", "messages a second", messages / (static_cast<double>(to.at_ns - from.at_ns) / 1e9), 0);
+  out.add("cpu_us", "server CPU-us a message", (to.server.cpu - from.server.cpu) * 1e6 / messages, 2);
+  out.add("user_us", "  of it user", (to.server.user - from.server.user) * 1e6 / messages, 2);
+  out.add("system_us", "  of it system", (to.server.system - from.server.system) * 1e6 / messages, 2);
+  out.add("messages_frame", "messages a frame", messages / std::max(1.0, static_cast<double>(to.frames - from.frames)), 2);
+}
+
+/// Counts system calls beside a load that goes on; not part of the window.
+void add_syscalls(const load_options& options, client_pool& clients, report& out) {
+  std::atomic<bool> done{false};
+  std::optional<std::uint64_t> calls;
+  std::string tool;
+  const std::uint64_t before = clients.counts().messages;
+  std::thread counter([&] {
+    calls = bench::count_syscalls(options.server, 2, tool);
+    done = true;
+  });
+  const std::int64_t begin = bench::now_ns();
+  while (!done) clients.serve(second_ns / 50);
+  counter.join();
+  // The tool attaches and ends within the time that was measured here: the rate of that time stands for its two seconds.
+  const double rate = static_cast<double>(clients.counts().messages - before) / (static_cast<double>(bench::now_ns() - begin) / 1e9);
+  if (calls) {
+    out.add("syscalls_message", "syscalls a message (" + tool + ")", static_cast<double>(*calls) / 2 / rate, 2);
+  } else {
+    out.note("no syscalls counted: " + tool);
+  }
+}
+
+void add_delivery(const client_pool& clients, const publisher& records, const bench::ledger& book, report& out) {
+  const std::uint64_t lost = book.lost(records.sent());
+  out.add("published", "published", static_cast<double>(records.published()), 0);
+  out.add("lost", "lost", static_cast<double>(lost), 0);
+  out.add("repeated", "repeated and flagged", static_cast<double>(book.repeated_flagged), 0);
+  out.add("repeated_unflagged", "repeated without the flag", static_cast<double>(book.repeated_unflagged), 0);
+  out.add("reordered", "reordered", static_cast<double>(book.reordered), 0);
+  out.add("foreign", "messages of another run", static_cast<double>(clients.counts().foreign), 0);
+  out.add("acks", "acks sent", static_cast<double>(clients.counts().acks), 0);
+  out.add("receipts", "receipts", static_cast<double>(clients.counts().receipts), 0);
+  out.add("latest_tick_ms", "the publisher's latest tick, ms late", static_cast<double>(records.latest_tick_ns()) / 1e6, 1);
+  if (lost != 0) out.spoil("messages were lost, or did not come in time");
+  if (records.failed() != 0) out.spoil("the broker did not take " + std::to_string(records.failed()) + " records");
+}
+
+/// W1 and W1b: Kafka -> users online.
+void run_unicast(const load_options& options, client_pool& clients, bench::ledger& book, const bench::histogram& latency, report& out) {
+  publisher records(options.records);
+  records.prime();
+  const auto primed = [&] { return records.primed() && book.first >= records.published(); };
+  if (!wait_for(clients, 60, primed)) out.spoil("priming: " + std::to_string(book.first) + " of " + std::to_string(records.published()) + " came in a minute");
+  records.start();
+  clients.serve(options.warm_seconds * second_ns);
+  const std::int64_t begin = bench::now_ns();
+  clients.measure(begin, begin + options.seconds * second_ns);
+  const moment from = look(options, clients);
+  clients.serve(options.seconds * second_ns);
+  const moment to = look(options, clients);
+  add_window(from, to, out);
+  if (options.syscalls) add_syscalls(options, clients, out);
+  std::thread stopper([&] { records.stop(); });
+  clients.serve(second_ns / 5);
+  stopper.join();
+  wait_for(clients, options.drain_seconds, [&] { return book.first >= records.published() - records.failed(); });
+  clients.serve(second_ns / 5);
+
+  out.add("p50_ms", "latency p50, ms", latency.at(0.50) / 1000, 2);
+  out.add("p99_ms", "latency p99, ms", latency.at(0.99) / 1000, 2);
+  out.add("p999_ms", "latency p99.9, ms", latency.at(0.999) / 1000, 2);
+  out.add("max_ms", "latency, the longest, ms", latency.largest() / 1000, 2);
+  add_delivery(clients, records, book, out);
+  judge_machine(from, to, out);
+}
+
+void add_options(CLI::App& app, load_options& x) {
+  app.add_option("workload", x.workload, "W1 (unicast), W1b (the same in bursts of 10), W3 (idle)")->check(CLI::IsMember({"W1", "W1b", "W3"}));
+  app.add_option("--connect", x.connect, "host:port of the server's public port");
+  app.add_option("--secret", x.clients.secret, "the server's HS256 secret");
+  app.add_option("--kafka", x.records.brokers, "bootstrap servers");
+  app.add_option("--topic", x.records.topic, "the topic to publish to");
+  app.add_option("--users", x.clients.users, "clients, each one user");
+  app.add_option("--rate", x.records.rate, "messages a second");
+  app.add_option("--burst", x.records.burst, "messages to one user in a row");
+  app.add_option("--payload", x.records.payload_bytes, "bytes a payload");
+  app.add_option("--connects", x.clients.connects_per_second, "connects a second");
+  app.add_option("--seconds", x.seconds, "how long the window is");
+  app.add_option("--warm", x.warm_seconds, "seconds of load before the window");
+  app.add_option("--drain", x.drain_seconds, "seconds to wait for what is still owed after the end");
+  app.add_option("--server-pid", x.server, "the process to measure");
+  app.add_option("--broker-pid", x.broker, "the broker, to tell its CPU from others'");
+  app.add_option("--json", x.json_file, "write the figures there too");
+  app.add_flag("--syscalls", x.syscalls, "count the server's system calls for two seconds after the window");
+  app.add_flag("--token-in-frame", x.clients.token_in_frame, "send the token in the connect object, not in the upgrade request");
+  app.add_flag("--no-acks", x.no_acks, "never ack");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  load_options options;
+  options.records.rate = options.rate;
+  CLI::App app("The load generator of the bench");
+  add_options(app, options);
+  CLI11_PARSE(app, argc, argv);
+  if (options.workload == "W1b" && options.records.burst == 1) options.records.burst = 10;
+  const auto colon = options.connect.rfind(':');
+  options.clients.host = options.connect.substr(0, colon);
+  options.clients.port = static_cast<std::uint16_t>(std::stoi(options.connect.substr(colon + 1)));
+  options.clients.acks = !options.no_acks;
+  options.clients.run = options.records.run = static_cast<std::uint64_t>(bench::now_ns() / 1000);
+  options.records.users = options.clients.users;
+  try {
+    report out;
+    bench::ledger book(options.clients.users);
+    bench::histogram latency;
+    client_pool clients(options.clients, book, latency);
+    if (connect_all(options, clients, out)) {
+      if (options.workload == "W3") {
+        run_idle(options, clients, out);
+      } else {
+        run_unicast(options, clients, book, latency, out);
+      }
+    }
+    add_complaints(clients, out);
+    std::fputs(out.table().c_str(), stdout);
+    if (!options.json_file.empty()) std::ofstream(options.json_file) << out.json();
+    return out.is_void() ? 3 : 0;
+  } catch (const std::exception& x) {
+    std::fprintf(stderr, "loadgen: %s\n", x.what());
+    return 1;
+  }
+}
