@@ -17,7 +17,9 @@ const show = (element, text) => {
 let client = null;
 let user = "";
 let trimmed = 0;
+let invited = false;
 const rows = new Map(); // message id -> what its row shows
+const owed = new Map(); // message id -> message: received, and acked by nobody
 const highest = new Map(); // address -> highest seq, for "Mark read"
 let arrived = []; // rows not yet in the page
 let drawTimer = 0;
@@ -47,9 +49,9 @@ function preview(message) {
 function arrival(message, receivedAt) {
   const at = new Date(receivedAt).toLocaleTimeString();
   const sent = Date.parse(message.time ?? "");
-  if (Number.isNaN(sent)) return `at ${at}`;
+  if (Number.isNaN(sent)) return `arrived at ${at}`;
   const late = receivedAt - sent;
-  return late < -1000 ? `at ${at} (clocks differ)` : `after ${duration(Math.max(late, 0))}`;
+  return late < -1000 ? `arrived at ${at} (clocks differ)` : `arrived after ${duration(Math.max(late, 0))}`;
 }
 
 function progress(row) {
@@ -143,7 +145,7 @@ function drawRow(row) {
 }
 
 function drawSummary() {
-  const waiting = client?.unackedCount ?? 0;
+  const waiting = owed.size;
   const count = rows.size + trimmed;
   const text = count === 0 ? "" : `${count} received${waiting ? `, ${waiting} not acked` : ", all acked"}`;
   $("summary").textContent = text;
@@ -178,8 +180,9 @@ function drawEmpty() {
   $("empty").hidden = !empty;
   $("empty-title").textContent = title;
   $("empty-text").textContent = text;
-  if (state === "connected" && $("how").dataset.empty !== String(empty)) $("how").open = empty;
-  $("how").dataset.empty = String(empty);
+  const invite = empty && state === "connected";
+  if (invite !== invited) $("how").open = invite; // later the person opens and closes it
+  invited = invite;
 }
 
 const STATES = {
@@ -212,8 +215,7 @@ function problem({ state, code, reason }) {
   if (state !== "closed") return "";
   const said = reason ? ` The server said: ${reason} (${code}).` : ` (Close code ${code}.)`;
   if (code === 3500) {
-    const hint = whose($("token").value.trim());
-    return `This token was refused.${said}${hint ? ` ${hint}` : ""} Paste a newer one, signed with this server's secret.`;
+    return `This token was refused.${said} Paste a newer one, signed with this server's secret.`;
   }
   if (code === 3503) return `An operator ended this session.${said}`;
   return `The connection ended and this page does not try again.${said}`;
@@ -229,41 +231,49 @@ function onMessage({ detail: message }) {
     arrived.push(row);
   }
   Object.assign(row, { message, receivedAt: Date.now(), state: "received", changed: true, fresh: true });
-  if (!$("hold").checked) ackRow(row);
+  owed.set(message.id, message);
+  if (!$("hold").checked) ack(message);
   scheduleDraw();
 }
 
 function onDuplicate({ detail: message }) {
-  const row = rows.get(message.id);
-  if (!row) return;
-  Object.assign(row, { message, changed: true });
-  scheduleDraw();
+  change(message.id, { message });
 }
 
-function ackRow(row) {
-  client.ack(row.message);
-  markAcked(row.message.id);
-}
-
-function markAcked(id) {
-  const row = rows.get(id);
-  if (row) Object.assign(row, { state: "acked", ackedAt: performance.now(), changed: true });
-  scheduleDraw();
+function ack(message) {
+  client.ack(message);
+  owed.delete(message.id);
+  change(message.id, { state: "acked", ackedAt: performance.now() });
 }
 
 function onReceipt({ detail }) {
-  const receiptedAt = performance.now();
-  for (const id of [...detail.ids, ...detail.elsewhere]) {
-    const row = rows.get(id);
-    if (row) Object.assign(row, { state: "receipted", elsewhere: row.state === "received", receiptedAt, changed: true });
+  for (const id of detail.ids) change(id, { state: "receipted", receiptedAt: performance.now() });
+}
+
+/** Another device acked it, or the server gave it up. */
+function onFloor({ detail: floors }) {
+  for (const { id, address, seq } of [...owed.values()]) {
+    if (seq > (floors[address] ?? 0)) continue;
+    owed.delete(id);
+    change(id, { state: "receipted", elsewhere: true });
   }
+}
+
+function change(id, values) {
+  const row = rows.get(id);
+  if (row) Object.assign(row, values, { changed: true });
   scheduleDraw();
 }
 
-function onCounts({ detail }) {
-  const { unread } = detail;
+function drawUnread(unread) {
   show($("unread"), unread > 0 ? `${unread} unread` : "");
   document.title = unread > 0 ? `(${unread}) Doorstep` : "Doorstep";
+}
+
+function forgetAll() {
+  owed.clear();
+  highest.clear();
+  forgetRows();
 }
 
 function forgetRows() {
@@ -281,10 +291,14 @@ function start(token) {
   url.hash = "";
   const before = user;
   client = new DoorstepClient({ url: url.href, token });
-  client.addEventListener("state", () => { drawState(); drawSummary(); });
+  client.addEventListener("state", ({ detail }) => {
+    if (["idle", "closed"].includes(detail.state)) drawUnread(0);
+    drawState();
+    drawSummary();
+  });
   client.addEventListener("connected", ({ detail }) => {
     user = detail.user;
-    if (before && before !== user) forgetRows(); // another person's messages are not this one's
+    if (before && before !== user) forgetAll(); // another person's messages are not this one's
     $("curl").textContent = curlLine();
     drawState();
     drawSummary();
@@ -292,7 +306,8 @@ function start(token) {
   client.addEventListener("message", onMessage);
   client.addEventListener("duplicate", onDuplicate);
   client.addEventListener("receipt", onReceipt);
-  client.addEventListener("counts", onCounts);
+  client.addEventListener("floor", onFloor);
+  client.addEventListener("counts", ({ detail }) => drawUnread(detail.unread));
   sessionStorage.setItem(TOKEN_KEY, token);
   client.connect();
 }
@@ -322,12 +337,12 @@ $("disconnect").addEventListener("click", () => {
   $("token").focus();
 });
 $("retry").addEventListener("click", () => client.retryNow());
-$("ack-all").addEventListener("click", () => client.ackAll().forEach(markAcked));
+$("ack-all").addEventListener("click", () => [...owed.values()].forEach(ack));
 $("read-all").addEventListener("click", () => client.read(Object.fromEntries(highest)).catch(() => {})); // the badge shows whether it worked
 $("clear").addEventListener("click", forgetRows);
 $("messages").addEventListener("click", (event) => {
   const row = event.target.closest("button.ack") && rows.get(event.target.closest("li").dataset.id);
-  if (row) ackRow(row);
+  if (row) ack(row.message);
 });
 $("copy").addEventListener("click", async () => {
   try {

@@ -11,7 +11,8 @@
 //   connected  the server's `connected` object
 //   message    a delivery; the application acks it, at once or later
 //   duplicate  a delivery of what was acked already; the client acks it again by itself
-//   receipt    { ids, elsewhere }  ids: our acks that are durable now; elsewhere: messages settled without us (another device, or given up)
+//   receipt    { ids }  of messages acked here: these acks are durable
+//   floor      { address: seq }  everything of the address up to here is settled, by whatever device
 //   counts, gap, disconnect        the server's objects
 //   error      { code, message, temporary }
 
@@ -56,8 +57,6 @@ export class DoorstepClient extends EventTarget {
   get state() { return this.#state; }
   /** The highest seq seen of each address. */
   get resume() { return Object.fromEntries(this.#resume); }
-  /** How many messages this connection was sent that wait for an ack. */
-  get unackedCount() { return this.#unacked().length; }
 
   connect() {
     if (["connecting", "connected"].includes(this.#state.state)) return;
@@ -83,13 +82,6 @@ export class DoorstepClient extends EventTarget {
     if (entry) entry.acked = true;
     this.#unreceipted.set(message.id, { address: message.address, seq: message.seq });
     this.#queueAck(message.id);
-  }
-
-  /** Acks everything this connection was sent. @returns the ids */
-  ackAll() {
-    const messages = this.#unacked();
-    messages.forEach((message) => this.ack(message));
-    return messages.map((message) => message.id);
   }
 
   /** It could not be handled: the server sends it again later. */
@@ -145,7 +137,7 @@ export class DoorstepClient extends EventTarget {
     this.#timers.stable = setTimeout(() => { this.#failures = 0; }, this.#options.stableMs);
     this.#become("connected", {});
     this.#emit("connected", connected);
-    this.#settleFloors(connected.addresses ?? {}, []);
+    this.#settleFloors(connected.addresses ?? {});
     // What was acked on an earlier connection is repeated as ids: up_to speaks only of what this one was sent.
     for (const id of this.#unreceipted.keys()) this.#ackQueue.add(id);
     this.#flushAcks();
@@ -237,7 +229,10 @@ export class DoorstepClient extends EventTarget {
   #handle(object) {
     if (object.connected) this.#welcome(object.connected); // here, not in the request's reply: messages may follow in the same frame
     if (object.message) this.#delivered(object.message);
-    if (object.receipt) this.#settleFloors(object.receipt.up_to ?? {}, object.receipt.ids ?? []);
+    if (object.receipt) {
+      this.#settle(object.receipt.ids ?? []);
+      this.#settleFloors(object.receipt.up_to ?? {});
+    }
     if (object.disconnect) this.#hint = object.disconnect;
     for (const name of ["counts", "gap", "disconnect"]) if (object[name]) this.#emit(name, object[name]);
     const request = this.#requests.get(object.id);
@@ -263,14 +258,6 @@ export class DoorstepClient extends EventTarget {
   }
 
   // ---- acks
-
-  #unacked() {
-    const messages = [];
-    for (const [address, entries] of this.#sent) {
-      for (const [id, { seq, acked }] of entries) if (!acked) messages.push({ id, address, seq });
-    }
-    return messages;
-  }
 
   #queueAck(id) {
     this.#ackQueue.add(id);
@@ -316,7 +303,7 @@ export class DoorstepClient extends EventTarget {
   /** With a request id, because a floor alone never shows that an ack above a hole is durable. */
   #sendAck(ack, ids) {
     this.#request({ ack }).then(
-      () => this.#settle(ids, []),
+      () => this.#settle(ids),
       (error) => {
         if (error.code) this.#emit("error", error);
         if (error.code && error.temporary) setTimeout(() => ids.forEach((id) => this.#unreceipted.has(id) && this.#queueAck(id)), 1000);
@@ -324,23 +311,24 @@ export class DoorstepClient extends EventTarget {
     );
   }
 
-  #settleFloors(floors, ids) {
-    const own = new Set(ids);
-    const elsewhere = [];
+  #settleFloors(floors) {
+    const ids = [];
     for (const [address, floor] of Object.entries(floors)) {
-      for (const [id, ack] of this.#unreceipted) if (ack.address === address && ack.seq <= floor) own.add(id);
-      for (const [id, { seq, acked }] of this.#sent.get(address) ?? []) if (seq <= floor && !acked && !own.has(id)) elsewhere.push(id);
+      for (const [id, ack] of this.#unreceipted) if (ack.address === address && ack.seq <= floor) ids.push(id);
+      const entries = this.#sent.get(address) ?? new Map();
+      for (const [id, { seq }] of entries) if (seq <= floor) entries.delete(id);
     }
-    this.#settle([...own], elsewhere);
+    this.#settle(ids);
+    this.#emit("floor", floors);
   }
 
-  #settle(own, elsewhere) {
-    const ids = own.filter((id) => this.#unreceipted.delete(id));
-    for (const id of [...own, ...elsewhere]) {
+  #settle(ids) {
+    const settled = ids.filter((id) => this.#unreceipted.delete(id));
+    for (const id of ids) {
       this.#ackQueue.delete(id);
       for (const entries of this.#sent.values()) entries.delete(id);
     }
-    if (ids.length || elsewhere.length) this.#emit("receipt", { ids, elsewhere });
+    if (settled.length) this.#emit("receipt", { ids: settled });
   }
 
   #emit(type, detail) {
