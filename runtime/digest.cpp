@@ -113,7 +113,9 @@ std::optional<std::string> base64_decode(std::string_view text) {
   return decode(text, table);
 }
 
-bool equal_in_constant_time(std::string_view a, std::string_view b) { return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0; }
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 std::string random_bytes(std::size_t count) {
   std::string out(count, '\0');

@@ -58,7 +58,8 @@ bool is_uri_reference(std::string_view text) {
 bool has_scheme(std::string_view uri) {
   const auto colon = uri.find(':');
   const auto slash = uri.find_first_of("/?#");
-  return colon != std::string_view::npos && (slash == std::string_view::npos || colon < slash) && lower(uri.front()) >= 'a' && lower(uri.front()) <= 'z';
+  return colon != std::string_view::npos && (slash == std::string_view::npos || colon < slash) && lower(uri.front()) >= 'a' &&
+         lower(uri.front()) <= 'z';
 }
 
 bool is_media_type(std::string_view text) {
@@ -119,7 +120,9 @@ bool is_json_content_type(std::string_view content_type) {
   auto type = content_type.substr(0, content_type.find(';'));
   while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.remove_suffix(1);
   if (type.empty()) return true;
-  const auto ends_with = [&](std::string_view tail) { return type.size() > tail.size() && equal_ignoring_case(type.substr(type.size() - tail.size()), tail); };
+  const auto ends_with = [&](std::string_view tail) {
+    return type.size() > tail.size() && equal_ignoring_case(type.substr(type.size() - tail.size()), tail);
+  };
   return ends_with("/json") || ends_with("+json");
 }
 
@@ -193,7 +196,8 @@ std::optional<failure> event_builder::missing() const {
   return std::nullopt;
 }
 
-result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type, std::string_view payload) {
+result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type,
+                                 std::string_view payload) {
   event_builder builder;
   const bool over_http = prefix == "ce-";
   std::string name, declared_type;

@@ -74,8 +74,10 @@ std::size_t value_length(std::string_view x) {
   for (std::size_t at = 0;;) {
     switch (x[at]) {
       case '"': at += string_length(x.substr(at)); continue;
-      case '{': case '[': ++depth; break;
-      case '}': case ']':
+      case '{':
+      case '[': ++depth; break;
+      case '}':
+      case ']':
         if (--depth == 0) return at + 1;
         break;
       default: break;

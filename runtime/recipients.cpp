@@ -20,9 +20,8 @@ using fault = std::optional<failure>;
 failure wrong(std::string field, std::string detail) { return {ec::malformed, std::move(detail), std::move(field)}; }
 
 bool starts_ignoring_case(std::string_view text, std::string_view lower_prefix) {
-  return text.size() >= lower_prefix.size() && std::equal(lower_prefix.begin(), lower_prefix.end(), text.begin(), [](char a, char b) {
-           return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b);
-         });
+  return text.size() >= lower_prefix.size() && std::equal(lower_prefix.begin(), lower_prefix.end(), text.begin(),
+                                                          [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b + 32) : b); });
 }
 
 std::string_view header_value(const record_view& record, std::string_view lower_name) {
@@ -55,7 +54,8 @@ fault add_from_json(std::vector<address>& to, std::string_view value, std::strin
   if (value == "null") return std::nullopt;
   if (value.front() == '[') {
     for (json_reader elements(value); elements.next();) {
-      if (elements.value().front() == '[' || elements.value() == "null") return wrong(std::string(field), "a recipient is neither a string nor a whole number");
+      if (elements.value().front() == '[' || elements.value() == "null")
+        return wrong(std::string(field), "a recipient is neither a string nor a whole number");
       if (auto bad = add_from_json(to, elements.value(), field)) return bad;
     }
     return std::nullopt;
@@ -102,8 +102,8 @@ std::string rfc3339(unix_ms at) {
   std::tm parts{};
   gmtime_r(&seconds, &parts);
   char text[48];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
-                parts.tm_sec, static_cast<int>(at.value % 1000));
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                parts.tm_min, parts.tm_sec, static_cast<int>(at.value % 1000));
   return text;
 }
 
@@ -136,7 +136,9 @@ result<event> event_from_plain(const record_view& record, const source_config& s
   if (auto bad = fault_of_json(body); !bad.empty()) return wrong("value", std::move(bad));
   event_builder builder;
   auto& x = builder.what;
-  const auto take = [&](std::string_view name, std::string value) -> fault { return value.empty() ? std::nullopt : builder.attribute(name, std::move(value)); };
+  const auto take = [&](std::string_view name, std::string value) -> fault {
+    return value.empty() ? std::nullopt : builder.attribute(name, std::move(value));
+  };
   if (auto bad = take("id", text_at(body, source.id_pointer))) return std::move(*bad);
   if (auto bad = take("type", text_at(body, source.type_pointer))) return std::move(*bad);
   if (auto bad = take("subject", text_at(body, source.subject_pointer))) return std::move(*bad);
