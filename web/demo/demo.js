@@ -167,7 +167,7 @@ function announce() {
 }
 
 const EMPTY = {
-  idle: ["Not connected", "Paste a token above and press Connect. scripts/run prints one for alice and one for bob; doorstep gen-token makes more."],
+  idle: ["Not connected", "Paste a token above and press Connect. scripts/run prints one for alice and one for bob; doorstep gen-token --user makes more."],
   connecting: ["Connecting", "Messages appear here as they arrive."],
   waiting: ["No connection", "The page keeps trying by itself. Nothing is lost: messages wait on the server."],
   closed: ["The server ended the session", "Connect again with a token it takes."],
