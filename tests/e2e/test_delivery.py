@@ -52,6 +52,8 @@ def test_the_next_connection_of_a_vanished_client_gets_what_is_unacked_in_order_
         seen = await tab.messages(10)
         await tab.ack(*seen[:3], seen[5])
         tab.vanish()
+        while server.get("/v1/mailboxes/gone").json()["sessions"]:
+            await asyncio.sleep(0.01)
         server.publish(*[make_event("gone", n) for n in range(10, 13)])
 
         again = await Tab.open(server, "gone", resume={"user:gone": seen[-1]["seq"]})

@@ -27,6 +27,14 @@ def test_a_clean_run_with_a_flagged_repeat_passes():
     assert oracle.missing_count() == 0
 
 
+def test_a_push_after_the_receipt_is_caught():
+    oracle = judged(message(0, 5), accepted=1)
+    oracle.receipted("u", ["/su0"])
+    oracle.pushed("u", message(0, 5, redelivered=True))
+    with pytest.raises(AssertionError, match="RECEIPTED"):
+        oracle.check()
+
+
 @pytest.mark.parametrize("what, messages", [
     ("LOST", [message(0, 5), message(2, 9)]),
     ("DUP-UNFLAGGED", [message(0, 5), message(0, 5), message(1, 6), message(2, 7)]),

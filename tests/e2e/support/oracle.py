@@ -45,6 +45,8 @@ class Oracle:
             self.first_seq[user] = max(seq, self.first_seq[user])
             self.first_number[stream] = max(number, self.first_number[stream])
             return
+        if message["id"] in self.acked[user]:
+            self.faults.append(f"RECEIPTED: {stream} {number} seq {seq} came after the receipt of its ack")
         if known != seq:
             self.faults.append(f"UNEXPECTED: {stream} {number} has seq {seq}, and had {known}")
         if message["redelivered"]:
