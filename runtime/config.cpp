@@ -1,1 +1,312 @@
 // SPDX-License-Identifier: Apache-2.0
+// Loads the configuration: file, then environment, then flags, then what only the whole can tell. Reads the files that secrets stand in. At start, one thread.
+#include "runtime/config.hpp"
+
+#include "runtime/config_file.hpp"
+#include "runtime/options.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+using sv = std::string_view;
+using problem = std::optional<failure>;
+
+constexpr std::size_t sources_max = 100;
+constexpr std::size_t secret_file_bytes_max = 64 * 1024;
+constexpr sv variable_prefix = "DOORSTEP_";
+
+enum class layer { defaults, file, environment, flags };
+
+/// Who said it, for the error text.
+struct said {
+  layer by = layer::defaults;
+  std::string from;  ///< a flag or a variable; empty for the file
+  file_place key, value;
+};
+
+/// "sources.0.brokers" as its table name "sources.brokers" and row 0.
+struct option_path {
+  std::string section, key;
+  std::optional<std::size_t> row;
+  std::string name() const { return section + "." + key; }
+};
+
+option_path split_path(sv path) {
+  option_path out;
+  out.section = path.substr(0, path.find('.'));
+  auto rest = path.substr(std::min(out.section.size() + 1, path.size()));
+  if (out.section == "sources") {
+    const auto number = rest.substr(0, rest.find('.'));
+    std::size_t row = 0;
+    const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), row);
+    if (wrong == std::errc{} && end == number.data() + number.size()) {
+      out.row = row;
+      rest.remove_prefix(std::min(number.size() + 1, rest.size()));
+    }
+  }
+  out.key = rest;
+  return out;
+}
+
+std::string quoted(sv text) { return "\"" + std::string(text) + "\""; }
+
+// Where a mistyped option belongs: the nearest of its section, or the same key in another one.
+std::string suggestion(const option_path& typed) {
+  std::vector<sv> keys;
+  for (const auto& x : all_options()) {
+    if (x.section() == typed.section) keys.push_back(x.key());
+  }
+  if (const auto nearest = nearest_name(typed.key, keys); !nearest.empty()) return "; did you mean " + quoted(nearest) + "?";
+  for (const auto& x : all_options()) {
+    if (x.key() == typed.key) return "; did you mean " + quoted(x.key()) + " in [" + std::string(x.section()) + "]?";
+  }
+  return "";
+}
+
+std::string unknown_section(sv section) {
+  const auto names = option_sections();
+  const auto nearest = nearest_name(section, names);
+  return "unknown section [" + std::string(section) + "]" + (nearest.empty() ? "" : "; did you mean [" + std::string(nearest) + "]?");
+}
+
+bool is_section(sv name) {
+  const auto names = option_sections();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// DOORSTEP_SOURCES__0__BROKERS as sources.0.brokers.
+std::string variable_option(sv name) {
+  std::string out;
+  name.remove_prefix(variable_prefix.size());
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name.substr(i, 2) == "__") {
+      out += '.';
+      ++i;
+    } else {
+      out += name[i] >= 'A' && name[i] <= 'Z' ? static_cast<char>(name[i] - 'A' + 'a') : name[i];
+    }
+  }
+  return out;
+}
+
+class loader {
+public:
+  loader(sv text, sv name) : text_(text), name_(name) {}
+
+  problem file() {
+    const auto settings = read_config_file(text_, name_);
+    if (!settings) return settings.error();
+    for (const auto& x : *settings) {
+      const said by{layer::file, "", x.key, x.at};
+      if (auto wrong = x.is_table ? table(x, by) : setting(x.path, by, &x.value, "")) return wrong;
+    }
+    return std::nullopt;
+  }
+
+  problem environment(std::vector<std::string> variables) {
+    std::sort(variables.begin(), variables.end());
+    for (const auto& x : variables) {
+      const auto equals = x.find('=');
+      if (!x.starts_with(variable_prefix) || equals == std::string::npos) continue;
+      const auto name = x.substr(0, equals);
+      const said by{layer::environment, name, {}, {}};
+      const auto path = variable_option(name);
+      if (path.find('.') != std::string::npos) {
+        if (auto wrong = setting(path, by, nullptr, sv(x).substr(equals + 1))) return wrong;
+      } else if (auto wrong = single_underscore(path, by)) {
+        return wrong;
+      }
+    }
+    return std::nullopt;
+  }
+
+  problem flags(const std::vector<override_value>& values) {
+    for (const auto& x : values) {
+      const said by{layer::flags, x.from.empty() ? x.option : x.from, {}, {}};
+      if (auto wrong = setting(x.option, by, nullptr, x.value)) return wrong;
+    }
+    return std::nullopt;
+  }
+
+  problem whole() {
+    if (auto wrong = secrets()) return wrong;
+    if (out_.delivery.retry_max < out_.delivery.retry_base)
+      return wrong_value("delivery.retry_max", "delivery.retry_max is less than delivery.retry_base");
+    if (out_.http.listen == out_.internal.listen && !out_.http.listen.ends_with(":0")) {
+      return wrong_value("internal.listen", "internal.listen is the same as http.listen");
+    }
+    return sources();
+  }
+
+  config take() { return std::move(out_); }
+
+private:
+  failure bad(const said& by, const file_place& place, sv what) const {
+    if (by.by == layer::file) return {ec::bad_config, show_place(text_, name_, place, what), ""};
+    return {ec::bad_config, by.from.empty() ? std::string(what) : by.from + ": " + std::string(what), ""};
+  }
+
+  failure wrong_value(const std::string& path, sv what) const {
+    const auto found = said_.find(path);
+    return found == said_.end() ? bad({}, {}, what) : bad(found->second, found->second.value, what);
+  }
+
+  problem table(const file_setting& x, const said& by) {
+    const auto path = split_path(x.path);
+    if (!is_section(path.section)) return bad(by, by.key, unknown_section(path.section));
+    if (path.section == "sources" && !path.row) return bad(by, by.key, "sources are written [[sources]], one block a source");
+    if (!path.key.empty()) return bad(by, by.key, "unknown section [" + x.path + "]");
+    return path.row ? make_row(*path.row, by) : std::nullopt;
+  }
+
+  problem make_row(std::size_t row, const said& by) {
+    if (row >= sources_max) return bad(by, by.key, "there can be " + std::to_string(sources_max) + " sources at most");
+    if (row >= out_.sources.size()) out_.sources.resize(row + 1);
+    said_.emplace("sources." + std::to_string(row), by);
+    return std::nullopt;
+  }
+
+  // `value` is from the file; without one it is `text`.
+  problem setting(const std::string& full_path, const said& by, const option_value* value, sv text) {
+    const auto path = split_path(full_path);
+    if (path.key.empty() && value != nullptr && !is_section(path.section)) return bad(by, by.key, unknown_outside(path.section));
+    if (!is_section(path.section)) return bad(by, by.key, unknown_section(path.section));
+    if (path.section == "sources" && !path.row) {
+      const auto* list = std::get_if<std::vector<std::string>>(value);
+      const bool empty_list = path.key.empty() && list != nullptr && list->empty();
+      if (empty_list) return std::nullopt;
+      return bad(by, by.key, value ? "sources are written [[sources]], one block a source" : "sources have a number: sources.0." + path.key);
+    }
+    const auto* which = find_option(path.name());
+    if (which == nullptr) {
+      return bad(by, by.key, "unknown option " + quoted(path.key) + " in [" + path.section + "]" + suggestion(path));
+    }
+    if (path.row) {
+      if (auto wrong = make_row(*path.row, by)) return wrong;
+    }
+    const auto row = path.row.value_or(0);
+    const auto wrong = value != nullptr ? set_option(*which, out_, row, *value) : set_option_text(*which, out_, row, text);
+    if (wrong) return bad(by, by.value, *wrong);
+    said_[full_path] = by;
+    return std::nullopt;
+  }
+
+  static std::string unknown_outside(sv key) {
+    std::string out = "unknown option " + quoted(key) + " outside of a section";
+    for (const auto& x : all_options()) {
+      if (x.key() == key) return out + "; did you mean it in [" + std::string(x.section()) + "]?";
+    }
+    return out;
+  }
+
+  // DOORSTEP_HTTP_LISTEN: nearly an option. Other variables of ours (DOORSTEP_TEST_KAFKA) are none of the configuration's business.
+  problem single_underscore(const std::string& typed, const said& by) const {
+    for (const auto& x : all_options()) {
+      std::string name(x.name);
+      std::replace(name.begin(), name.end(), '.', '_');
+      if (name != typed) continue;
+      auto meant = by.from;
+      meant.insert(variable_prefix.size() + x.section().size(), "_");
+      return bad(by, {}, "unknown option; did you mean " + meant + "?");
+    }
+    return std::nullopt;
+  }
+
+  layer said_by(const std::string& path) const {
+    const auto found = said_.find(path);
+    return found == said_.end() ? layer::defaults : found->second.by;
+  }
+
+  problem secret_text(const std::string& path, const std::string& file, std::string& out) const {
+    std::ifstream in(file, std::ios::binary);
+    out.resize(secret_file_bytes_max + 1);
+    in.read(out.data(), static_cast<std::streamsize>(out.size()));  // a folder opens, but cannot be read
+    if (!in.is_open() || in.bad()) return wrong_value(path, path + ": cannot read " + quoted(file));
+    out.resize(static_cast<std::size_t>(in.gcount()));
+    if (out.size() > secret_file_bytes_max)
+      return wrong_value(path, path + ": " + quoted(file) + " is larger than " + format_size(secret_file_bytes_max));
+    return std::nullopt;
+  }
+
+  problem secrets() {
+    if (auto wrong = hs256_secret()) return wrong;
+    if (out_.internal.api_keys_file.empty()) return std::nullopt;
+    const std::string path = "internal.api_keys_file";
+    std::string text;
+    if (auto wrong = secret_text(path, out_.internal.api_keys_file, text)) return wrong;
+    config checked;
+    const auto* which = find_option("internal.api_keys");
+    for (sv rest = text; !rest.empty();) {
+      const auto end = std::min(rest.find('\n'), rest.size());
+      auto key = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.remove_suffix(1);
+      if (key.empty()) continue;
+      if (const auto wrong = set_option(*which, checked, 0, std::vector<std::string>{std::string(key)})) {
+        return wrong_value(path, path + ": a key in " + quoted(out_.internal.api_keys_file) + " cannot be used: " + *wrong);
+      }
+      out_.internal.api_keys.emplace_back(key);
+    }
+    return std::nullopt;
+  }
+
+  // Of a secret and a file with one, the higher layer counts.
+  problem hs256_secret() {
+    auto& auth = out_.auth;
+    const std::string path = "auth.hs256_secret_file";
+    if (auth.hs256_secret_file.empty()) return std::nullopt;
+    if (!auth.hs256_secret.empty()) {
+      const auto text_by = said_by("auth.hs256_secret");
+      if (text_by == said_by(path)) return wrong_value(path, "both auth.hs256_secret and auth.hs256_secret_file are given");
+      if (text_by > said_by(path)) return std::nullopt;
+    }
+    std::string text;
+    if (auto wrong = secret_text(path, auth.hs256_secret_file, text)) return wrong;
+    if (text.ends_with('\n')) text.pop_back();
+    if (text.ends_with('\r')) text.pop_back();
+    if (const auto wrong = text.empty() ? std::optional<std::string>("is empty") : set_option(*find_option("auth.hs256_secret"), out_, 0, text)) {
+      return wrong_value(path, path + ": what is in " + quoted(auth.hs256_secret_file) + " cannot be used: " + *wrong);
+    }
+    return std::nullopt;
+  }
+
+  problem sources() {
+    std::set<std::string> names;
+    for (std::size_t row = 0; row < out_.sources.size(); ++row) {
+      auto& x = out_.sources[row];
+      const auto path = "sources." + std::to_string(row);
+      const auto begun = said_.find(path);
+      const auto by = begun == said_.end() ? said{} : begun->second;
+      if (x.brokers.empty()) return bad(by, by.key, path + " has no brokers");
+      if (x.topics.empty()) return bad(by, by.key, path + " has no topics");
+      if (x.name.empty()) x.name = x.topics.front();
+      if (!names.insert(x.name).second) return bad(by, by.key, "two sources are called " + quoted(x.name) + "; give each a name of its own");
+    }
+    return std::nullopt;
+  }
+
+  sv text_, name_;
+  config out_;
+  std::map<std::string, said> said_;
+};
+
+}  // namespace
+
+result<config> load_config(sv file_text, sv file_name, const std::vector<std::string>& environment, const std::vector<override_value>& flags) {
+  loader x(file_text, file_name);
+  if (auto wrong = x.file()) return *wrong;
+  if (auto wrong = x.environment(environment)) return *wrong;
+  if (auto wrong = x.flags(flags)) return *wrong;
+  if (auto wrong = x.whole()) return *wrong;
+  return x.take();
+}
+
+}  // namespace doorstep

@@ -1,1 +1,306 @@
 // SPDX-License-Identifier: Apache-2.0
+// The option table itself. An option without a row here does not exist; a row without a sentence does not compile into the pages. Pure, any thread.
+#include "runtime/options.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace doorstep {
+
+namespace {
+
+using sv = std::string_view;
+
+template <auto Section, auto Member> option_field in(config& c, std::size_t) { return &((c.*Section).*Member); }
+
+template <auto Member> option_field of_row(config& c, std::size_t row) { return &(c.sources[row].*Member); }
+
+bool is_digits(sv text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_port(sv text) { return is_digits(text) && text.size() <= 5 && std::stoul(std::string(text)) <= 65535; }
+
+std::string check_listen(sv text) {
+  constexpr sv wrong = "is not host:port, such as \"127.0.0.1:8000\" or \"[::1]:8000\"";
+  const auto colon = text.rfind(':');
+  if (colon == sv::npos || !is_port(text.substr(colon + 1))) return std::string(wrong);
+  auto host = text.substr(0, colon);
+  const bool brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (brackets) host = host.substr(1, host.size() - 2);
+  const sv bad = brackets ? "[] \t/" : "[]: \t/";
+  return host.empty() || host.find_first_of(bad) != sv::npos ? std::string(wrong) : "";
+}
+
+std::string check_origin(sv text) {
+  if (text == "*" || text == "same-host") return "";
+  const auto host = text.starts_with("https://") ? text.substr(8) : text.starts_with("http://") ? text.substr(7) : sv{};
+  if (!host.empty() && host.find_first_of("/?# \t@") == sv::npos) return "";
+  return "is not an origin, such as \"https://app.example.com\", \"same-host\" or \"*\"";
+}
+
+// RFC 6901: empty, or each part after a slash, with ~ only as ~0 or ~1.
+std::string check_pointer(sv text) {
+  if (text.empty()) return "";
+  if (text.front() != '/') return "is not a JSON Pointer (RFC 6901): it begins with \"/\"";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '~' && (i + 1 == text.size() || (text[i + 1] != '0' && text[i + 1] != '1'))) {
+      return "is not a JSON Pointer (RFC 6901): \"~\" is written \"~0\" and \"/\" in a name \"~1\"";
+    }
+  }
+  return "";
+}
+
+std::string check_present(sv text) { return text.empty() ? "must not be empty" : ""; }
+
+std::string check_api_key(sv text) {
+  if (text.size() < 16) return "is shorter than 16 bytes";
+  const bool visible = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  return visible ? "" : "has something else than visible ASCII characters in it";
+}
+
+std::string check_secret(sv text) { return !text.empty() && text.size() < 32 ? "is shorter than 32 bytes, which HS256 needs (RFC 7518, 3.2)" : ""; }
+
+std::string check_topic(sv text) {
+  constexpr sv allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  const bool good = !text.empty() && text.size() <= 249 && text.find_first_not_of(allowed) == sv::npos;
+  return good ? "" : "is not a Kafka name: 1 to 249 letters, digits, \".\", \"_\", \"-\"";
+}
+
+std::string check_name(sv text) { return text.empty() ? "" : check_topic(text); }
+
+std::string check_kafka_option(sv text) {
+  // At-least-once rests on these, or an option of the source says them.
+  constexpr std::array<sv, 8> ours{"enable.auto.commit", "enable.auto.offset.store",     "auto.offset.reset",
+                                   "bootstrap.servers",  "metadata.broker.list",         "group.id",
+                                   "group.instance.id",  "partition.assignment.strategy"};
+  const auto equals = text.find('=');
+  if (equals == sv::npos || equals == 0) return "is not name=value";
+  if (std::find(ours.begin(), ours.end(), text.substr(0, equals)) != ours.end())
+    return "names " + std::string(text.substr(0, equals)) + ", which Doorstep sets itself";
+  return "";
+}
+
+constexpr std::array<sv, 1> log_engines{"embedded"}, log_engines_planned{"kafka"};
+constexpr std::array<sv, 1> store_engines{"sqlite"}, store_engines_planned{"mongodb"};
+constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
+constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
+
+constexpr std::int64_t kib = 1024, mib = 1024 * kib, gib = 1024 * mib;
+constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+
+using k = option_kind;
+using field_of = option_field (*)(config&, std::size_t);
+using c = config;
+
+constexpr option row(k kind, sv name, field_of field, sv sentence) { return {.name = name, .kind = kind, .sentence = sentence, .field = field}; }
+
+constexpr option boolean(sv name, field_of field, sv sentence) { return row(k::boolean, name, field, sentence); }
+
+constexpr option text(sv name, field_of field, sv sentence, option_check check = nullptr) {
+  auto out = row(k::text, name, field, sentence);
+  out.check = check;
+  return out;
+}
+
+constexpr option texts(sv name, field_of field, sv sentence, option_check check) {
+  auto out = row(k::texts, name, field, sentence);
+  out.check = check;
+  return out;
+}
+
+constexpr option number(k kind, sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
+  auto out = row(kind, name, field, sentence);
+  out.least = least;
+  out.most = most;
+  return out;
+}
+
+constexpr option count(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
+  return number(k::count, name, field, least, most, sentence);
+}
+constexpr option size(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
+  return number(k::size, name, field, least, most, sentence);
+}
+constexpr option duration(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
+  return number(k::duration, name, field, least, most, sentence);
+}
+
+constexpr option choice(sv name, field_of field, std::span<const sv> choices, std::span<const sv> planned, sv sentence) {
+  auto out = row(k::choice, name, field, sentence);
+  out.choices = choices;
+  out.planned = planned;
+  return out;
+}
+
+constexpr option secret(option x) {
+  x.secret = true;
+  return x;
+}
+
+constexpr option options[] = {
+    text("http.listen", in<&c::http, &http_config::listen>, "Where clients connect, as host:port.", check_listen),
+    texts("http.origins", in<&c::http, &http_config::origins>,
+          "Web pages that may connect, by their Origin header; \"same-host\" is the host the page itself came from, \"*\" any. Clients without an "
+          "Origin header are not browsers and always may.",
+          check_origin),
+    count("http.connections_max", in<&c::http, &http_config::connections_max>, 1, 1'000'000,
+          "Connections open at a time; more are refused with 503."),
+    size("http.header_bytes_max", in<&c::http, &http_config::header_bytes_max>, kib, mib, "Size of a request's head, the token in it included."),
+    duration("http.request_timeout", in<&c::http, &http_config::request_timeout>, 10, 5 * minute, "How long a client may take to send a request."),
+
+    text("internal.listen", in<&c::internal, &internal_config::listen>,
+         "Where producers and operators connect: publishing, metrics, health, inspection. Keep it away from the internet.", check_listen),
+    secret(texts("internal.api_keys", in<&c::internal, &internal_config::api_keys>, "Keys that may publish and inspect, each at least 16 bytes.",
+                 check_api_key)),
+    text("internal.api_keys_file", in<&c::internal, &internal_config::api_keys_file>, "A file with more such keys, one a line."),
+    size("internal.body_bytes_max", in<&c::internal, &internal_config::body_bytes_max>, kib, gib,
+         "Size of a request's body; more is answered with 413."),
+    count("internal.batch_events_max", in<&c::internal, &internal_config::batch_events_max>, 1, 1'000'000,
+          "Events in one batch; more is answered with 413."),
+    duration("internal.append_timeout", in<&c::internal, &internal_config::append_timeout>, 10, 5 * minute,
+             "How long a publisher waits for the log before it gets 503."),
+
+    duration("ws.connect_timeout", in<&c::ws, &ws_config::connect_timeout>, 10, 5 * minute, "How long a new connection may take to say who it is."),
+    duration("ws.ping_interval", in<&c::ws, &ws_config::ping_interval>, 10, hour, "A client that says nothing for this long is pinged."),
+    duration("ws.pong_timeout", in<&c::ws, &ws_config::pong_timeout>, 10, 5 * minute,
+             "How long a pinged client may take to answer before its connection is closed."),
+    size("ws.frame_bytes_max", in<&c::ws, &ws_config::frame_bytes_max>, kib, 16 * mib, "Size of a frame from a client."),
+    count("ws.frames_per_second_max", in<&c::ws, &ws_config::frames_per_second_max>, 1, 100'000,
+          "Frames a second from one client, on average; bursts may be twice as many."),
+    size("ws.write_queue_bytes_max", in<&c::ws, &ws_config::write_queue_bytes_max>, 4 * kib, gib,
+         "What may wait for a client that reads slowly; beyond it the connection is closed and the messages stay in the mailbox."),
+    boolean("ws.compression", in<&c::ws, &ws_config::compression>,
+            "Compress frames (permessage-deflate): less traffic for more memory and CPU a connection."),
+
+    secret(text("auth.hs256_secret", in<&c::auth, &auth_config::hs256_secret>,
+                "The secret that clients' tokens (JWT, HS256) are signed with, at least 32 bytes.", check_secret)),
+    text("auth.hs256_secret_file", in<&c::auth, &auth_config::hs256_secret_file>,
+         "A file with that secret instead; the line's end is not part of it."),
+    text("auth.user_claim", in<&c::auth, &auth_config::user_claim>, "The claim of the token that names the user.", check_present),
+    duration("auth.leeway", in<&c::auth, &auth_config::leeway>, 0, 10 * minute, "How far the clocks of token makers may be off."),
+
+    count("delivery.window", in<&c::delivery, &delivery_config::window>, 1, 10'000,
+          "Messages a user may have unacked; the next are pushed as acks arrive."),
+    duration("delivery.ack_timeout", in<&c::delivery, &delivery_config::ack_timeout>, 10, day,
+             "How long a client may take to ack before the message is pushed again."),
+    duration("delivery.retry_base", in<&c::delivery, &delivery_config::retry_base>, 1, hour,
+             "The n-th retry waits a random time of up to this times 2^n."),
+    duration("delivery.retry_max", in<&c::delivery, &delivery_config::retry_max>, 1, day, "No retry waits longer than this."),
+    duration("delivery.receipt_delay", in<&c::delivery, &delivery_config::receipt_delay>, 0, minute,
+             "A receipt nobody asked for by id rides on the next push, at the latest after this."),
+    duration("delivery.passivate_after", in<&c::delivery, &delivery_config::passivate_after>, 10, day,
+             "A mailbox without a session leaves memory after this long without news."),
+    count("delivery.backlog_max", in<&c::delivery, &delivery_config::backlog_max>, 1, 100'000,
+          "Messages a mailbox holds in memory beyond the window; further ones are read from the store when their turn comes."),
+    count("delivery.mailbox_restarts_max", in<&c::delivery, &delivery_config::mailbox_restarts_max>, 0, 1000,
+          "How often one mailbox is started again within the window below before its shard is."),
+    duration("delivery.mailbox_restart_window", in<&c::delivery, &delivery_config::mailbox_restart_window>, second, day,
+             "The time in which those restarts are counted."),
+
+    choice("log.engine", in<&c::log, &log_config::engine>, log_engines, log_engines_planned,
+           "What keeps the mailbox log: \"embedded\" is a file beside the store, for one process."),
+    count("log.shards", in<&c::log, &log_config::shards>, 1, 1024, "Into how many shards users are divided. Fixed at the first start."),
+    count("log.queue_entries_max", in<&c::log, &log_config::queue_entries_max>, 1, 10'000'000,
+          "Entries that may wait for the log; beyond it publishers get 429 and sources wait."),
+    count("log.batch_entries_max", in<&c::log, &log_config::batch_entries_max>, 1, 100'000, "Entries made durable by one fsync, at most."),
+    size("log.record_bytes_max", in<&c::log, &log_config::record_bytes_max>, kib, 64 * mib, "Size of one message in the log."),
+    duration("log.dedup_window", in<&c::log, &log_config::dedup_window>, second, 30 * day,
+             "The same event (source and id) again within this time is delivered once."),
+
+    choice("store.engine", in<&c::store, &store_config::engine>, store_engines, store_engines_planned,
+           "What keeps messages, cursors and dead letters: \"sqlite\" is one file."),
+    text("store.path", in<&c::store, &store_config::path>, "The database file; its folder is made when it is missing.", check_present),
+    duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
+             "Changes of cursors are gathered for this long and written by one fsync."),
+    size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
+    duration("store.history", in<&c::store, &store_config::history>, minute, 3650 * day, "How long acked messages are kept for the inbox."),
+
+    count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
+          "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),
+    count("runtime.workers", in<&c::runtime, &runtime_config::workers>, 1, 256, "Threads for everything that is not on a lane."),
+    duration("runtime.drain_timeout", in<&c::runtime, &runtime_config::drain_timeout>, 100, hour, "How long a stop may take to flush and commit."),
+    duration("runtime.reconnect_spread", in<&c::runtime, &runtime_config::reconnect_spread>, 0, hour,
+             "At a stop clients are told to come back after a random part of this."),
+
+    choice("logging.level", in<&c::logging, &log_output_config::level>, log_levels, {}, "The least level that is written to stderr."),
+    choice("logging.format", in<&c::logging, &log_output_config::format>, line_formats, {}, "Lines for people, or one JSON object a line."),
+
+    boolean("demo.enabled", in<&c::demo, &demo_config::enabled>, "Serve the demo page at /. Not for production."),
+
+    text("sources.name", of_row<&source_config::name>,
+         "What this source is called in metrics and in every record's origin; the first topic when empty. Never rename one: its replays would not be "
+         "recognised.",
+         check_name),
+    text("sources.brokers", of_row<&source_config::brokers>, "Kafka's brokers, as host:port, separated by commas. Must be given."),
+    texts("sources.topics", of_row<&source_config::topics>, "The topics to read. At least one must be given.", check_topic),
+    text("sources.group", of_row<&source_config::group>, "The consumer group whose offsets say what is done.", check_present),
+    choice("sources.format", of_row<&source_config::format>, record_formats, {},
+           "What the records are: CloudEvents (binary or structured mode), or plain JSON, read with the pointers below."),
+    text("sources.recipient_pointer", of_row<&source_config::recipient_pointer>,
+         "JSON Pointer to the user (or a list of users) in the data, for records without touser.", check_pointer),
+    boolean("sources.recipient_key", of_row<&source_config::recipient_key>, "Where nothing else names the user, the record's key does."),
+    text("sources.id_pointer", of_row<&source_config::id_pointer>, "Plain JSON: where the event's id is; without one it is topic/partition/offset.",
+         check_pointer),
+    text("sources.type_pointer", of_row<&source_config::type_pointer>, "Plain JSON: where the event's type is.", check_pointer),
+    text("sources.time_pointer", of_row<&source_config::time_pointer>, "Plain JSON: where the event's time is.", check_pointer),
+    text("sources.subject_pointer", of_row<&source_config::subject_pointer>, "Plain JSON: where the event's subject is.", check_pointer),
+    text("sources.data_pointer", of_row<&source_config::data_pointer>, "Plain JSON: which part is the event's data; without one it is the whole.",
+         check_pointer),
+    text("sources.type_default", of_row<&source_config::type_default>, "Plain JSON: the type of an event that says none.", check_present),
+    count("sources.in_flight_max", of_row<&source_config::in_flight_max>, 1, 1'000'000,
+          "Records of a partition that may be under way to the log; then the partition is paused."),
+    size("sources.fetch_min_bytes", of_row<&source_config::fetch_min_bytes>, 1, 64 * mib,
+         "A broker answers when it has this much, or after fetch_wait_max."),
+    duration("sources.fetch_wait_max", of_row<&source_config::fetch_wait_max>, 0, 5 * minute,
+             "How long a broker may wait for fetch_min_bytes; less is lower latency for more CPU."),
+    duration("sources.commit_interval", of_row<&source_config::commit_interval>, 10, hour, "How often offsets are committed."),
+    duration("sources.session_timeout", of_row<&source_config::session_timeout>, second, hour,
+             "After this long without a sign of life the broker gives the partitions to another member."),
+    text("sources.instance_id", of_row<&source_config::instance_id>,
+         "Static membership: a member that comes back under this name within session_timeout gets its partitions without a rebalance.", check_name),
+    secret(texts("sources.kafka_options", of_row<&source_config::kafka_options>, "Further options of librdkafka, each as \"name=value\".",
+                 check_kafka_option)),
+};
+
+struct section_row {
+  sv name, sentence;
+};
+
+constexpr section_row sections[] = {
+    {"http", "The public port: clients."},
+    {"internal", "The internal port: producers and operators."},
+    {"ws", "WebSocket connections."},
+    {"auth", "Who the clients are."},
+    {"delivery", "Pushing, acks and retries."},
+    {"log", "The mailbox log, which every message goes through."},
+    {"store", "What is owed, delivered and given up."},
+    {"runtime", "Threads and stopping."},
+    {"logging", "Lines about what happens."},
+    {"demo", "The demo page."},
+    {"sources", "Kafka topics that events are read from; one block a source."},
+};
+
+}  // namespace
+
+std::span<const option> all_options() { return options; }
+
+const option* find_option(sv name) {
+  const auto* found = std::find_if(std::begin(options), std::end(options), [name](const option& x) { return x.name == name; });
+  return found == std::end(options) ? nullptr : found;
+}
+
+std::vector<sv> option_sections() {
+  std::vector<sv> out;
+  for (const auto& x : sections) out.push_back(x.name);
+  return out;
+}
+
+sv section_sentence(sv section) {
+  for (const auto& x : sections) {
+    if (x.name == section) return x.sentence;
+  }
+  return "";
+}
+
+}  // namespace doorstep
