@@ -5,6 +5,7 @@ import json
 import random
 
 import websockets
+import websockets.version
 
 from support.tokens import make_token
 
@@ -12,11 +13,11 @@ ENDED = (websockets.ConnectionClosed, OSError, EOFError, asyncio.TimeoutError, w
 
 
 async def open_socket(port, subprotocols=("doorstep.v1",), headers=None):
-    # The name of this argument changed with websockets 14.
-    extra = {}
-    if headers:
-        modern = int(websockets.version.version.split(".")[0]) >= 14
-        extra["additional_headers" if modern else "extra_headers"] = headers
+    # The name of the headers' argument changed with websockets 14; 15 would ask the environment for a proxy.
+    major = int(websockets.version.version.split(".")[0])
+    extra = {"additional_headers" if major >= 14 else "extra_headers": headers or {}}
+    if major >= 15:
+        extra["proxy"] = None
     return await websockets.connect(f"ws://127.0.0.1:{port}/v1/ws", subprotocols=list(subprotocols), compression=None, ping_interval=None,
                                     close_timeout=1, max_size=None, max_queue=None, **extra)
 

@@ -19,7 +19,8 @@ class Kafka:
         self.address = os.environ.get("DOORSTEP_TEST_KAFKA", "")
         self.folder = os.environ.get("DOORSTEP_TEST_KAFKA_DIR", "")
         if not self.address:
-            pytest.skip("no Kafka broker: DOORSTEP_TEST_KAFKA is not set, and scripts/kafka could not start one")
+            say = pytest.fail if os.environ.get("DOORSTEP_REQUIRE_PEERS") == "1" else pytest.skip
+            say("no Kafka broker: DOORSTEP_TEST_KAFKA is not set, and scripts/kafka could not start one")
 
     def script(self, *words, timeout=90):
         done = subprocess.run([str(TOP / "scripts" / "kafka"), *words], capture_output=True, text=True, timeout=timeout, check=False)
