@@ -123,9 +123,9 @@ result<identity> token_verifier::verify(std::string_view token, unix_ms now) con
 
 std::string token_verifier::make_token(std::string_view user, std::chrono::seconds ttl, unix_ms now) const {
   std::string claims = "{";
-  append_json_string(claims, user_claim_);
+  append_quoted(claims, user_claim_);
   claims += ':';
-  append_json_string(claims, user);
+  append_quoted(claims, user);
   const auto issued = now.value / 1000;
   claims += ",\"iat\":" + std::to_string(issued) + ",\"exp\":" + std::to_string(issued + ttl.count()) + '}';
   const auto text = base64url(R"({"alg":"HS256","typ":"JWT"})") + '.' + base64url(claims);

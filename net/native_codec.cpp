@@ -56,7 +56,7 @@ void append_text_member(std::string& out, std::string_view name, std::string_vie
   out += ",\"";
   out += name;
   out += "\":";
-  append_json_string(out, value);
+  append_quoted(out, value);
 }
 
 /// {"id":4,"<name>":  -- the object is the caller's to close.
@@ -77,7 +77,7 @@ void append_seqs(std::string& out, const seq_by_address& what) {
   out += '{';
   for (const auto& [to, seq] : what) {
     if (out.back() != '{') out += ',';
-    append_json_string(out, to.text());
+    append_quoted(out, to.text());
     out += ':';
     append_number(out, seq.value);
   }
@@ -89,11 +89,11 @@ void append_message(std::string& out, const message& x, std::uint32_t attempt, b
   const event& what = x.what ? *x.what : nothing;
   out.reserve(out.size() + what.data.size() + 320);
   out += "{\"address\":";
-  append_json_string(out, x.to.text());
+  append_quoted(out, x.to.text());
   out += ",\"seq\":";
   append_number(out, x.seq.value);
   out += ",\"id\":";
-  append_json_string(out, x.id);
+  append_quoted(out, x.id);
   if (attempt != 0) {
     out += ",\"attempt\":";
     append_number(out, attempt);
@@ -119,9 +119,9 @@ struct writer {
   void operator()(const server::connected& x) const {
     open_object(out, x.id, "connected");
     out += "{\"session\":";
-    append_json_string(out, x.session);
+    append_quoted(out, x.session);
     out += ",\"user\":";
-    append_json_string(out, x.user);
+    append_quoted(out, x.user);
     out += ",\"addresses\":";
     append_seqs(out, x.addresses);
     out += ",\"window\":";
@@ -145,7 +145,7 @@ struct writer {
       out += x.up_to.empty() ? "\"ids\":[" : ",\"ids\":[";
       for (const auto& id : x.ids) {
         if (out.back() != '[') out += ',';
-        append_json_string(out, id);
+        append_quoted(out, id);
       }
       out += ']';
     }
@@ -177,7 +177,7 @@ struct writer {
   void operator()(const server::gap& x) const {
     open_object(out, 0, "gap");
     out += "{\"address\":";
-    append_json_string(out, x.of.text());
+    append_quoted(out, x.of.text());
     out += ",\"from\":";
     append_number(out, x.from.value);
     out += ",\"to\":";
@@ -188,7 +188,7 @@ struct writer {
   void operator()(const server::error& x) const {
     open_object(out, x.id, "error");
     out += "{\"code\":";
-    append_json_string(out, name(x.what.code));
+    append_quoted(out, name(x.what.code));
     append_text_member(out, "message", x.what.detail.empty() ? describe(x.what.code) : std::string_view(x.what.detail));
     out += is_temporary(x.what.code) ? ",\"temporary\":true}}" : ",\"temporary\":false}}";
   }
@@ -213,7 +213,7 @@ std::string_view name(close_code x) {
   return "unknown";
 }
 
-void append_json_string(std::string& out, std::string_view text) {
+void append_quoted(std::string& out, std::string_view text) {
   out += '"';
   std::size_t plain = 0;  // where the run of bytes that stand for themselves began
   for (std::size_t i = 0; i < text.size();) {
@@ -256,7 +256,7 @@ void append_disconnect(std::string& out, close_code code, std::string_view reaso
   out += "{\"code\":";
   append_number(out, static_cast<std::uint64_t>(code));
   out += ",\"reason\":";
-  append_json_string(out, reason);
+  append_quoted(out, reason);
   out += may_reconnect(code) ? ",\"reconnect\":true,\"delay_ms\":" : ",\"reconnect\":false,\"delay_ms\":";
   append_number(out, static_cast<std::uint64_t>(delay.count() < 0 ? 0 : delay.count()));
   out += "}}";

@@ -34,6 +34,6 @@ void append_push(std::string& out, const server::push& what);
 void append_disconnect(std::string& out, close_code code, std::string_view reason, milliseconds delay);
 
 /// A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD: one bad byte would make the client drop the frame, for ever.
-void append_json_string(std::string& out, std::string_view text);
+void append_quoted(std::string& out, std::string_view text);
 
 }  // namespace doorstep
