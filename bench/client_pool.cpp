@@ -12,8 +12,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <system_error>
@@ -48,7 +48,12 @@ sockaddr_in loopback(const std::string& host, std::uint16_t port) {
 }  // namespace
 
 client_pool::client_pool(client_options options, ledger& book, histogram& latency)
-    : options_(std::move(options)), book_(book), latency_(latency), clients_(options_.users), epoll_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(read_bytes, '\0') {
+    : options_(std::move(options)),
+      book_(book),
+      latency_(latency),
+      clients_(options_.users),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      buffer_(read_bytes, '\0') {
   if (epoll_ < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
   expires_at_ = static_cast<std::int64_t>(std::time(nullptr)) + 24 * 3600;
 }
@@ -69,7 +74,8 @@ bool client_pool::connect_up_to(std::size_t last) {
   std::int64_t progress_ns = begin;
   std::uint64_t live = counts_.live;
   while (counts_.live + counts_.closed < last) {
-    const auto due = first + static_cast<std::size_t>(static_cast<double>(now_ns() - begin) / 1e9 * static_cast<double>(options_.connects_per_second));
+    const auto due =
+        first + static_cast<std::size_t>(static_cast<double>(now_ns() - begin) / 1e9 * static_cast<double>(options_.connects_per_second));
     while (opened_ < std::min(due, last) && greeting_ < opening_max) open(opened_++);
     turn(1);
     if (counts_.live != live) {
@@ -83,7 +89,8 @@ bool client_pool::connect_up_to(std::size_t last) {
 
 void client_pool::serve(std::int64_t nanoseconds) {
   const std::int64_t end = now_ns() + nanoseconds;
-  for (std::int64_t left = nanoseconds; left > 0; left = end - now_ns()) turn(static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, 100)));
+  for (std::int64_t left = nanoseconds; left > 0; left = end - now_ns())
+    turn(static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, 100)));
 }
 
 void client_pool::measure(std::int64_t from_ns, std::int64_t to_ns) {
@@ -117,7 +124,8 @@ void client_pool::open(std::size_t index) {
     ::bind(me.fd, reinterpret_cast<const sockaddr*>(&from), sizeof from);
   }
   const sockaddr_in to = loopback(options_.host, options_.port);
-  if (::connect(me.fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) return close(index, std::string("connect: ") + std::strerror(errno));
+  if (::connect(me.fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
+    return close(index, std::string("connect: ") + std::strerror(errno));
   ++greeting_;
   me.where = stage::upgrading;
   epoll_event interest{};
@@ -126,9 +134,10 @@ void client_pool::open(std::size_t index) {
   ::epoll_ctl(epoll_, EPOLL_CTL_ADD, me.fd, &interest);
   me.wants_write = true;
 
-  std::string request = "GET /v1/ws HTTP/1.1\r\nHost: " + options_.host + ":" + std::to_string(options_.port) +
-                        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                        "Sec-WebSocket-Protocol: doorstep.v1\r\n";
+  std::string request =
+      "GET /v1/ws HTTP/1.1\r\nHost: " + options_.host + ":" + std::to_string(options_.port) +
+      "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+      "Sec-WebSocket-Protocol: doorstep.v1\r\n";
   if (!options_.token_in_frame) request += "Authorization: Bearer " + make_token(options_.secret, "b" + std::to_string(index), expires_at_) + "\r\n";
   me.out = request + "\r\n";
 }
@@ -197,7 +206,9 @@ void client_pool::framed(std::size_t index, const frame& x) {
     case opcode::ping: return say(opcode::pong, x.payload);
     case opcode::pong: return;
     case opcode::close: {
-      const unsigned code = x.payload.size() < 2 ? 1005 : static_cast<unsigned>(static_cast<unsigned char>(x.payload[0])) << 8 | static_cast<unsigned char>(x.payload[1]);
+      const unsigned code = x.payload.size() < 2
+                                ? 1005
+                                : static_cast<unsigned>(static_cast<unsigned char>(x.payload[0])) << 8 | static_cast<unsigned char>(x.payload[1]);
       return close(index, "close code " + std::to_string(code));
     }
     default: break;
@@ -237,7 +248,8 @@ void client_pool::text(std::size_t index, std::string_view lines) {
   }
   if (highest_seq == 0 || !options_.acks) return;
   std::array<char, 128> ack;
-  const int size = std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", index, static_cast<unsigned long long>(highest_seq));
+  const int size =
+      std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", index, static_cast<unsigned long long>(highest_seq));
   say(opcode::text, {ack.data(), static_cast<std::size_t>(size)});
   ++counts_.acks;
 }

@@ -22,7 +22,7 @@ struct client_options {
   std::size_t connects_per_second = 3000;
   bool token_in_frame = false;  ///< in the connect object instead of the upgrade request
   bool acks = true;
-  std::uint64_t run = 0;        ///< messages of another run are counted as foreign and otherwise ignored
+  std::uint64_t run = 0;  ///< messages of another run are counted as foreign and otherwise ignored
 };
 
 struct client_counts {
@@ -33,7 +33,7 @@ struct client_counts {
 class client_pool {
 public:
   client_pool(client_options options, ledger& book, histogram& latency);  ///< throws std::system_error
-  ~client_pool();  ///< resets the connections, so that no port is left in TIME_WAIT
+  ~client_pool();                                                         ///< resets the connections, so that no port is left in TIME_WAIT
   client_pool(const client_pool&) = delete;
   client_pool& operator=(const client_pool&) = delete;
 

@@ -6,8 +6,8 @@
 
 #include "runtime/digest.hpp"
 
-#include <CLI/CLI.hpp>
 #include <librdkafka/rdkafka.h>
+#include <CLI/CLI.hpp>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -208,8 +208,8 @@ void floor_server::run() {
     next_ping += ping_step_ns;
     ping_some();
   }
-  std::fprintf(stderr, "floor: pushed %llu, acks %llu, for nobody %llu\n", static_cast<unsigned long long>(pushed_), static_cast<unsigned long long>(acks_),
-               static_cast<unsigned long long>(unknown_));
+  std::fprintf(stderr, "floor: pushed %llu, acks %llu, for nobody %llu\n", static_cast<unsigned long long>(pushed_),
+               static_cast<unsigned long long>(acks_), static_cast<unsigned long long>(unknown_));
 }
 
 void floor_server::accept_all() {
@@ -257,13 +257,16 @@ bool floor_server::upgrade(connection& x, std::string_view bytes, std::size_t& u
   const auto end = bytes.find("\r\n\r\n");
   if (end == std::string_view::npos) return false;
   const std::string_view head = bytes.substr(0, end + 2);
-  if (const auto credentials = bench::header_value(head, "authorization"); credentials.starts_with("Bearer ")) x.user = bench::user_of_token(credentials.substr(7));
+  if (const auto credentials = bench::header_value(head, "authorization"); credentials.starts_with("Bearer "))
+    x.user = bench::user_of_token(credentials.substr(7));
   const auto protocols = bench::header_value(head, "sec-websocket-protocol");
   constexpr std::string_view token_prefix = "doorstep.token.";
   if (const auto at = protocols.find(token_prefix); x.user.empty() && at != std::string_view::npos)
     x.user = bench::user_of_token(protocols.substr(at + token_prefix.size(), protocols.find(',', at) - at - token_prefix.size()));
-  const std::string reply = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: doorstep.v1\r\nSec-WebSocket-Accept: " +
-                            bench::accept_key(bench::header_value(head, "sec-websocket-key")) + "\r\n\r\n";
+  const std::string reply =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: "
+      "doorstep.v1\r\nSec-WebSocket-Accept: " +
+      bench::accept_key(bench::header_value(head, "sec-websocket-key")) + "\r\n\r\n";
   write_out(x, reply.data(), reply.size());
   x.upgraded = true;
   used = end + 4;

@@ -76,7 +76,9 @@ void judge_machine(const moment& from, const moment& to, report& out) {
 }
 
 void add_memory(const moment& few, std::size_t few_count, const moment& all, std::size_t all_count, report& out) {
-  const auto slope = [&](std::uint64_t a, std::uint64_t b) { return (static_cast<double>(b) - static_cast<double>(a)) / static_cast<double>(all_count - few_count) / 1024; };
+  const auto slope = [&](std::uint64_t a, std::uint64_t b) {
+    return (static_cast<double>(b) - static_cast<double>(a)) / static_cast<double>(all_count - few_count) / 1024;
+  };
   out.add("anon_kb_connection", "user memory a connection, KB", slope(few.server.anonymous_bytes, all.server.anonymous_bytes), 2);
   out.add("rss_kb_connection", "RSS a connection, KB", slope(few.server.resident_bytes, all.server.resident_bytes), 2);
   out.add("rss_mb", "server's RSS, MB", static_cast<double>(all.server.resident_bytes) / 1048576, 1);
@@ -171,7 +173,8 @@ void run_unicast(const load_options& options, client_pool& clients, bench::ledge
   publisher records(options.records);
   records.prime();
   const auto primed = [&] { return records.primed() && book.first >= records.published(); };
-  if (!wait_for(clients, 60, primed)) out.spoil("priming: " + std::to_string(book.first) + " of " + std::to_string(records.published()) + " came in a minute");
+  if (!wait_for(clients, 60, primed))
+    out.spoil("priming: " + std::to_string(book.first) + " of " + std::to_string(records.published()) + " came in a minute");
   records.start();
   clients.serve(options.warm_seconds * second_ns);
   const std::int64_t begin = bench::now_ns();

@@ -48,7 +48,8 @@ std::optional<process_sample> sample_process(pid_t pid) {
   x.cpu = x.user + x.system;
   clockid_t clock;
   timespec used;
-  if (::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &used) == 0) x.cpu = static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+  if (::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &used) == 0)
+    x.cpu = static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
 
   std::ifstream status(folder + "/status");
   while (std::getline(status, line)) {

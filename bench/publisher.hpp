@@ -16,10 +16,10 @@ namespace bench {
 struct publisher_options {
   std::string brokers, topic;
   std::size_t users = 0;
-  double rate = 0;            ///< messages a second
-  std::size_t burst = 1;      ///< messages to one user in a row
+  double rate = 0;        ///< messages a second
+  std::size_t burst = 1;  ///< messages to one user in a row
   std::size_t payload_bytes = 200;
-  std::uint64_t run = 0;      ///< in every payload, so that another run's messages are told apart
+  std::uint64_t run = 0;  ///< in every payload, so that another run's messages are told apart
 };
 
 class publisher {
@@ -37,7 +37,7 @@ public:
 
   bool primed() const { return primed_; }
   std::uint64_t published() const { return published_; }
-  std::uint64_t failed() const { return failed_; }          ///< refused by the client library, or by the broker
+  std::uint64_t failed() const { return failed_; }              ///< refused by the client library, or by the broker
   std::int64_t latest_tick_ns() const { return latest_tick_; }  ///< how late the latest tick was
   /// How many messages each user was sent.
   const std::vector<std::uint32_t>& sent() const { return sent_; }
