@@ -1,1 +1,247 @@
 // SPDX-License-Identifier: Apache-2.0
+// The two threads of the embedded database. The writer: take, commit, hand over, tell. The reader: one question after the other.
+#include "storage/sqlite_database.hpp"
+
+#include "runtime/log.hpp"
+#include "storage/embedded_handover.hpp"
+#include "storage/sqlite_queue.hpp"
+#include "storage/sqlite_reader.hpp"
+#include "storage/sqlite_writer.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+failure stopping() { return {ec::stopping, "the database is stopped", {}}; }
+
+/// Questions for the reading thread, in their order.
+class read_queue {
+public:
+  using question = std::function<void(sqlite_reader&)>;
+  /// @returns false when it is stopped.
+  bool put(question x) {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return false;
+    questions_.push_back(std::move(x));
+    if (std::exchange(waiting_, false)) work_.notify_one();
+    return true;
+  }
+  void answer(sqlite_reader& reader) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      while (questions_.empty() && !stopped_) {
+        waiting_ = true;
+        work_.wait(lock);
+        waiting_ = false;
+      }
+      if (questions_.empty()) return;
+      const auto next = std::move(questions_.front());
+      questions_.pop_front();
+      lock.unlock();
+      next(reader);
+      lock.lock();
+    }
+  }
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    work_.notify_one();
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<question> questions_;
+  bool waiting_ = false, stopped_ = false;
+};
+
+}  // namespace
+
+struct sqlite_database::impl {
+  impl(const config& options, metrics& m, bool owns, file_lock held, std::unique_ptr<sqlite_writer> w, std::unique_ptr<sqlite_reader> r)
+      : counts(m),
+        owns_log(owns),
+        lock(std::move(held)),
+        writer(std::move(w)),
+        reader(std::move(r)),
+        identity(writer->identity()),
+        start_positions(writer->positions()),
+        queue(options.log.queue_entries_max, options.log.batch_entries_max, options.store.commit_interval),
+        handover(ends(), [this](auto x) { ask_for_records(std::move(x)); }) {}
+
+  std::vector<std::uint64_t> ends() const {
+    std::vector<std::uint64_t> out;
+    for (std::uint32_t i = 0; i < identity.shards; ++i) out.push_back(writer->tail().end_of(i));
+    return out;
+  }
+  void ask_for_records(std::function<void(const embedded_handover::read_records&)> x) {
+    reads.put([x = std::move(x)](sqlite_reader& from) {
+      x([&from](std::uint32_t shard, std::uint64_t offset, std::size_t limit) { return from.records(shard, offset, limit); });
+    });
+  }
+  template <class T, class Ask> void ask(store_done<T> done, Ask question) {
+    const bool taken = reads.put([done, question](sqlite_reader& from) { done(question(from)); });
+    if (!taken) done(stopping());
+  }
+  void write_on();
+  void settle(std::vector<append_work>& appends, std::vector<store_work>& writes, const std::optional<failure>& why);
+  void start();
+  void end_if_stopped();
+
+  metrics& counts;
+  const bool owns_log;
+  file_lock lock;  // before everything that has the file open
+  const std::unique_ptr<sqlite_writer> writer;
+  const std::unique_ptr<sqlite_reader> reader;
+  const database_identity identity;
+  const std::vector<shard_position> start_positions;
+  commit_queue queue;
+  read_queue reads;
+  embedded_handover handover;
+  std::thread writing, reading;
+  std::mutex joining;
+};
+
+sqlite_database::sqlite_database(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
+
+sqlite_database::~sqlite_database() {
+  stop_log();
+  stop_store();
+}
+
+result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& options, metrics& counts, bool owns_log) {
+  const auto began = std::chrono::steady_clock::now();
+  auto lock = file_lock::take(options.store.path);
+  if (!lock) return lock.error();
+  auto writer = sqlite_writer::open(options, owns_log, counts);
+  if (!writer) return writer.error();
+  auto reader = sqlite_reader::open(options.store, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
+  if (!reader) return reader.error();
+  auto made = std::make_unique<impl>(options, counts, owns_log, std::move(*lock), std::move(*writer), std::move(*reader));
+  counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));
+  made->start();
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+  log_line(log_level::info, "store", "opened")
+      .with("path", options.store.path)
+      .with("store_id", made->identity.store_id)
+      .with("shards", made->identity.shards)
+      .with("ms", took.count());
+  return std::shared_ptr<sqlite_database>(new sqlite_database(std::move(made)));
+}
+
+void sqlite_database::impl::start() {
+  if (!owns_log) queue.stop_appends();
+  writing = std::thread([this] { write_on(); });
+  reading = std::thread([this] { reads.answer(*reader); });
+}
+
+void sqlite_database::impl::write_on() {
+  std::vector<append_work> appends;
+  std::vector<store_work> writes;
+  while (queue.take(appends, writes, writer->flush_pending())) {
+    const auto why = writer->run(appends, writes);
+    settle(appends, writes, why);
+    handover.retry();
+    appends.clear();
+    writes.clear();
+    queue.told();
+  }
+}
+
+void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vector<store_work>& writes, const std::optional<failure>& why) {
+  std::size_t entries = 0;
+  for (const auto& x : appends) entries += x.entries.size();
+  queue.settled(entries);
+  counts.log_queue.add(-static_cast<double>(entries));
+  counts.store_queue.add(-static_cast<double>(writes.size()));
+  if (!why && !appends.empty()) handover.committed(appends);
+  for (auto& x : appends) {
+    if (why)
+      x.done(*why);
+    else
+      x.done(std::move(x.verdicts));
+  }
+  for (auto& x : writes) {
+    if (why)
+      x.done(*why);
+    else
+      x.done({});
+  }
+}
+
+/// The writing thread ends by itself once nothing more can come; the reading thread is told to.
+void sqlite_database::impl::end_if_stopped() {
+  if (!queue.stopped()) return;
+  reads.stop();
+  const std::lock_guard only_one(joining);
+  if (writing.joinable()) writing.join();
+  if (reading.joinable()) reading.join();
+}
+
+std::uint32_t sqlite_database::shard_count() const { return impl_->identity.shards; }
+std::uint32_t sqlite_database::generation() const { return impl_->identity.generation; }
+
+bool sqlite_database::append(std::vector<log_entry> entries, admission who, append_done done) {
+  const auto count = static_cast<double>(entries.size());
+  append_work work{std::move(entries), std::move(done), {}};
+  impl_->counts.log_queue.add(count);
+  const auto put = impl_->queue.put(work, who);
+  if (put == commit_queue::put_result::taken) return true;
+  impl_->counts.log_queue.add(-count);
+  if (put == commit_queue::put_result::full) return false;
+  work.done(stopping());
+  return true;
+}
+
+void sqlite_database::open_shard(shard_id shard, std::uint64_t from_offset, log_sink sink) {
+  impl_->handover.open(shard, from_offset, std::move(sink));
+}
+void sqlite_database::grant(shard_id shard, std::size_t records) { impl_->handover.grant(shard, records); }
+void sqlite_database::close_shard(shard_id shard) { impl_->handover.close(shard); }
+std::uint64_t sqlite_database::end_offset(shard_id shard) const { return impl_->writer->tail().end_of(static_cast<std::uint32_t>(shard)); }
+std::size_t sqlite_database::queued() const { return impl_->queue.queued(); }
+std::size_t sqlite_database::queue_max() const { return impl_->queue.entries_max(); }
+
+void sqlite_database::stop_log() {
+  impl_->queue.stop_appends();
+  for (std::uint32_t i = 0; i < impl_->identity.shards; ++i) impl_->handover.close(shard_id{i});
+  impl_->end_if_stopped();
+}
+
+bool sqlite_database::owns_log() const { return impl_->owns_log; }
+std::vector<shard_position> sqlite_database::positions() const { return impl_->start_positions; }
+
+void sqlite_database::write(store_batch batch, urgency when, store_done<void> done) {
+  store_work work{std::move(batch), std::move(done)};
+  impl_->counts.store_queue.add(1);
+  if (impl_->queue.put(work, when) == commit_queue::put_result::taken) return;
+  impl_->counts.store_queue.add(-1);
+  work.done(stopping());
+}
+
+void sqlite_database::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
+  impl_->ask<stored_mailbox>(std::move(done), [user = std::move(user), limit](sqlite_reader& from) { return from.load(user, limit); });
+}
+
+void sqlite_database::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
+  impl_->ask<stored_page>(std::move(done), [user = std::move(user), after, limit](sqlite_reader& from) { return from.read(user, after, limit); });
+}
+
+void sqlite_database::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
+  impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](sqlite_reader& from) { return from.dead_letters(query); });
+}
+
+void sqlite_database::stop_store() {
+  impl_->queue.stop_writes();
+  impl_->end_if_stopped();
+}
+
+}  // namespace doorstep

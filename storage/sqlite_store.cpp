@@ -1,1 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
+// The message store in a SQLite database: the database does the work.
+#include "storage/sqlite_store.hpp"
+
+#include "storage/embedded_log.hpp"
+
+#include <utility>
+
+namespace doorstep {
+
+sqlite_store::sqlite_store(std::shared_ptr<sqlite_database> database) : database_(std::move(database)) {}
+sqlite_store::~sqlite_store() { database_->stop_store(); }
+
+bool sqlite_store::shares_log() const { return database_->owns_log(); }
+std::vector<shard_position> sqlite_store::positions() const { return database_->positions(); }
+void sqlite_store::write(store_batch batch, urgency when, store_done<void> done) { database_->write(std::move(batch), when, std::move(done)); }
+void sqlite_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
+  database_->load(std::move(user), limit, std::move(done));
+}
+void sqlite_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
+  database_->read(std::move(user), after, limit, std::move(done));
+}
+void sqlite_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
+  database_->dead_letters(std::move(query), std::move(done));
+}
+void sqlite_store::stop() { database_->stop_store(); }
+
+result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, false);
+  if (!database) return database.error();
+  return std::unique_ptr<message_store>(std::make_unique<sqlite_store>(std::move(*database)));
+}
+
+result<embedded_engines> open_embedded(const config& options, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, true);
+  if (!database) return database.error();
+  auto log = std::make_unique<embedded_log>(*database);
+  auto store = std::make_unique<sqlite_store>(*database);
+  return embedded_engines{std::move(*database), std::move(log), std::move(store)};
+}
+
+}  // namespace doorstep

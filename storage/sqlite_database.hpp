@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// One SQLite file that is log and store at once: an appended entry is one row, durable with one fsync, for both (docs/decisions/0002-one-durable-write.md).
+// Owns one writing thread, which turns queued appends and writes into group commits, and one reading thread. All calls are thread-safe and do not block.
+#pragma once
+
+#include "runtime/config.hpp"
+#include "runtime/metrics.hpp"
+#include "storage/message_log.hpp"
+#include "storage/message_store.hpp"
+
+#include <memory>
+
+namespace doorstep {
+
+class sqlite_database {
+public:
+  /// @param owns_log false where messages come with a seq from another log.
+  static result<std::shared_ptr<sqlite_database>> open(const config& options, metrics& counts, bool owns_log);
+  ~sqlite_database();
+
+  // what embedded_log does
+  std::uint32_t shard_count() const;
+  std::uint32_t generation() const;
+  bool append(std::vector<log_entry> entries, admission who, append_done done);
+  void open_shard(shard_id shard, std::uint64_t from_offset, log_sink sink);
+  void grant(shard_id shard, std::size_t records);
+  void close_shard(shard_id shard);
+  std::uint64_t end_offset(shard_id shard) const;
+  std::size_t queued() const;
+  std::size_t queue_max() const;
+  void stop_log();
+
+  // what sqlite_store does
+  bool owns_log() const;
+  std::vector<shard_position> positions() const;
+  void write(store_batch batch, urgency when, store_done<void> done);
+  void load(address user, std::size_t limit, store_done<stored_mailbox> done);
+  void read(address user, sequence after, std::size_t limit, store_done<stored_page> done);
+  void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done);
+  void stop_store();
+
+private:
+  struct impl;
+  explicit sqlite_database(std::unique_ptr<impl> x);
+  std::unique_ptr<impl> impl_;
+};
+
+/// The embedded engines on one file, store.path.
+struct embedded_engines {
+  std::shared_ptr<sqlite_database> database;
+  std::unique_ptr<message_log> log;
+  std::unique_ptr<message_store> store;
+};
+result<embedded_engines> open_embedded(const config& options, metrics& counts);
+
+}  // namespace doorstep

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The queue of the writing thread. The thread is woken only when it sleeps, so a busy one costs its callers no system call.
+#include "storage/sqlite_queue.hpp"
+
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+std::size_t parts(const store_batch& x) { return x.messages.size() + x.cursors.size() + x.dead.size() + x.positions.size(); }
+
+}  // namespace
+
+void commit_queue::wake() {
+  if (std::exchange(waiting_, false)) work_.notify_one();
+}
+
+commit_queue::put_result commit_queue::put(append_work& work, admission who) {
+  const std::lock_guard lock(mutex_);
+  if (no_appends_) return put_result::stopped;
+  if (who == admission::bounded && entries_ > 0 && entries_ + work.entries.size() > entries_max_) return put_result::full;
+  entries_ += work.entries.size();
+  appends_.push_back(std::move(work));
+  wake();
+  return put_result::taken;
+}
+
+commit_queue::put_result commit_queue::put(store_work& work, urgency when) {
+  const std::lock_guard lock(mutex_);
+  if (no_writes_) return put_result::stopped;
+  writes_.push_back(std::move(work));
+  const bool first = !write_by_;
+  if (first) write_by_ = std::chrono::steady_clock::now() + interval_;
+  if (when == urgency::now) urgent_ = true;
+  if (first || when == urgency::now) wake();
+  return put_result::taken;
+}
+
+bool commit_queue::due(steady_time now) const { return !appends_.empty() || urgent_ || (write_by_ && (no_writes_ || *write_by_ <= now)); }
+
+bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work) {
+  std::unique_lock lock(mutex_);
+  while (!due(std::chrono::steady_clock::now())) {
+    if (no_appends_ && no_writes_) return false;
+    if (spare_work) return true;
+    waiting_ = true;
+    if (write_by_)
+      work_.wait_until(lock, *write_by_);
+    else
+      work_.wait(lock);
+    waiting_ = false;
+  }
+  std::size_t count = 0;
+  while (!appends_.empty() && (count == 0 || count + appends_.front().entries.size() <= batch_entries_)) {
+    count += appends_.front().entries.size();
+    appends.push_back(std::move(appends_.front()));
+    appends_.pop_front();
+  }
+  count = 0;
+  while (!writes_.empty() && (count == 0 || count + parts(writes_.front().batch) <= batch_entries_)) {
+    count += parts(writes_.front().batch);
+    writes.push_back(std::move(writes_.front()));
+    writes_.pop_front();
+  }
+  if (writes_.empty()) {  // else the rest is as urgent as it was
+    urgent_ = false;
+    write_by_.reset();
+  }
+  in_hand_appends_ = appends.size();
+  in_hand_writes_ = writes.size();
+  return true;
+}
+
+void commit_queue::settled(std::size_t entries) {
+  const std::lock_guard lock(mutex_);
+  entries_ -= entries;
+}
+
+void commit_queue::told() {
+  const std::lock_guard lock(mutex_);
+  in_hand_appends_ = in_hand_writes_ = 0;
+  if (no_appends_ || no_writes_) drained_.notify_all();
+}
+
+std::size_t commit_queue::queued() const {
+  const std::lock_guard lock(mutex_);
+  return entries_;
+}
+
+void commit_queue::stop_appends() {
+  std::unique_lock lock(mutex_);
+  no_appends_ = true;
+  wake();
+  drained_.wait(lock, [&] { return appends_.empty() && in_hand_appends_ == 0; });
+}
+
+void commit_queue::stop_writes() {
+  std::unique_lock lock(mutex_);
+  no_writes_ = true;
+  wake();
+  drained_.wait(lock, [&] { return writes_.empty() && in_hand_writes_ == 0; });
+}
+
+bool commit_queue::stopped() const {
+  const std::lock_guard lock(mutex_);
+  return no_appends_ && no_writes_;
+}
+
+}  // namespace doorstep

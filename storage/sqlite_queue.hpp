@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What waits for the next group commit, and when that is: appends and urgent writes at once, other writes with them or after an interval. Any thread puts,
+// the writing thread takes.
+#pragma once
+
+#include "runtime/ids.hpp"
+#include "storage/sqlite_writer.hpp"
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace doorstep {
+
+class commit_queue {
+public:
+  commit_queue(std::size_t entries_max, std::size_t batch_entries, milliseconds interval)
+      : entries_max_(entries_max), batch_entries_(batch_entries), interval_(interval) {}
+
+  enum class put_result { taken, full, stopped };
+  put_result put(append_work& work, admission who);
+  put_result put(store_work& work, urgency when);
+
+  /// Waits for the next transaction's worth; comes back empty-handed when `spare_work` is set and nothing else is due. @returns false when there is no more to come.
+  bool take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work);
+  /// What was taken is durable, or failed: entries leave the queue before their callers are told.
+  void settled(std::size_t entries);
+  /// The callers have been told.
+  void told();
+
+  std::size_t queued() const;
+  std::size_t entries_max() const { return entries_max_; }
+
+  /// Refuses appends (writes) from now on and waits until those taken have been told.
+  void stop_appends();
+  void stop_writes();
+  bool stopped() const;
+
+private:
+  bool due(steady_time now) const;
+  void wake();
+
+  const std::size_t entries_max_, batch_entries_;
+  const milliseconds interval_;
+  mutable std::mutex mutex_;
+  std::condition_variable work_, drained_;
+  std::deque<append_work> appends_;
+  std::deque<store_work> writes_;
+  std::size_t entries_ = 0;  ///< queued or in the open transaction
+  std::size_t in_hand_appends_ = 0, in_hand_writes_ = 0;
+  bool urgent_ = false;                  ///< a write among writes_ wants the next commit
+  std::optional<steady_time> write_by_;  ///< of the oldest write that waits
+  bool waiting_ = false;
+  bool no_appends_ = false, no_writes_ = false;
+};
+
+}  // namespace doorstep

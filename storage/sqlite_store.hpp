@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The message store in a SQLite database; shares the log's rows where the database is the log too. Answers come from the database's threads.
+#pragma once
+
+#include "storage/message_store.hpp"
+#include "storage/sqlite_database.hpp"
+
+#include <memory>
+
+namespace doorstep {
+
+class sqlite_store final : public message_store {
+public:
+  explicit sqlite_store(std::shared_ptr<sqlite_database> database);
+  ~sqlite_store() override;
+
+  bool shares_log() const override;
+  std::vector<shard_position> positions() const override;
+  void write(store_batch batch, urgency when, store_done<void> done) override;
+  void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
+  void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
+  void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
+  void stop() override;
+
+private:
+  const std::shared_ptr<sqlite_database> database_;
+};
+
+/// A store of its own, beside another log: messages come with write().
+result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, metrics& counts);
+
+}  // namespace doorstep

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prepared statements of the writing connection, one function a row kind. Included by .cpp files of the database only. Writing thread.
+#pragma once
+
+#include "runtime/message.hpp"
+#include "storage/message_store.hpp"
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Statement.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace doorstep {
+
+/// A row of the message table; nothing is copied, so all of it must stay until insert() returns.
+struct message_row {
+  std::uint64_t row = 0;
+  std::uint32_t shard = 0;
+  std::uint64_t seq = 0;
+  std::string_view address;
+  const std::string* id = nullptr;
+  unix_ms appended;
+  std::uint32_t requeue = 0;
+  std::int64_t origin = 0;  ///< id in the origin table, 0 = none
+  std::int64_t origin_offset = 0;
+  std::string_view reason;  ///< of dead letters, else empty
+  const std::string* detail = nullptr;
+  const std::string* event = nullptr;
+};
+
+class sqlite_tables {
+public:
+  explicit sqlite_tables(SQLite::Database& db);
+
+  void begin() { again(begin_).exec(); }
+  void commit() { again(commit_).exec(); }
+  void insert(const message_row& x);
+  void next_offset(std::uint32_t shard, std::uint64_t offset);
+  void position(const shard_position& x);
+  std::int64_t insert_origin(const origin_partition& x);
+  void origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan);
+  void insert_journal(std::uint64_t entry, const std::string& records);
+  /// @returns false where the id is there already.
+  bool insert(const dead_letter& x);
+  /// The highest seq that the index on disk has of an address, 0 = none.
+  std::uint64_t last_seq(std::uint64_t address);
+
+private:
+  static SQLite::Statement& again(SQLite::Statement& x) {
+    x.reset();
+    return x;
+  }
+  SQLite::Database& db_;
+  std::string address_, reason_;  ///< scratch: SQLiteCpp binds texts without a copy from std::string only
+  SQLite::Statement begin_, commit_, message_, next_offset_, position_, origin_, origin_at_, journal_, dead_, last_seq_;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writing side. Everything a transaction would change in memory is staged and taken over only after COMMIT, so a failed one leaves no trace.
+#include "storage/sqlite_writer.hpp"
+
+#include "runtime/log.hpp"
+#include "runtime/origin_filter.hpp"
+#include "storage/sqlite_flush.hpp"
+#include "storage/sqlite_recovery.hpp"
+#include "storage/sqlite_tables.hpp"
+
+#include <SQLiteCpp/Exception.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+constexpr std::size_t segment_rows = 50'000;
+constexpr std::size_t cursor_users = 10'000;     // freeze the book at this many records a flushed user, so that journal and map stay small
+constexpr std::size_t flush_rows_least = 1'000;  // a few milliseconds
+constexpr int checkpoint_pages = 4'000;          // 32 MB of write-ahead log
+
+int note_log_pages(void* pages, sqlite3*, const char*, int count) {
+  *static_cast<int*>(pages) = count;
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+struct sqlite_writer::impl {
+  impl(const config& options, bool owns, metrics& m, std::unique_ptr<SQLite::Database> database, database_identity who, recovered_state start)
+      : path(options.store.path),
+        owns_log(owns),
+        counts(m),
+        identity(std::move(who)),
+        db(std::move(database)),
+        sql(*db),
+        offsets(std::move(start.offsets)),
+        positions(std::move(start.positions)),
+        tail(owns ? offsets : positions, owns),
+        dedup(*db, tail, options.log.dedup_window),
+        flusher(*db, tail, cursors, dedup) {}
+
+  // what the open transaction would change
+  struct staged_state {
+    std::vector<indexed_row> rows;
+    std::unordered_map<std::uint64_t, std::uint64_t> keys;       ///< dedup key -> row
+    std::unordered_map<std::uint64_t, std::uint64_t> last_seqs;  ///< address key -> seq, of messages that came with one
+    std::vector<std::uint64_t> offsets, positions;
+    std::vector<cursor_record> cursors;
+    std::vector<std::shared_ptr<const origin_partition>> origins;  ///< new ones
+    std::uint64_t next_row = 0, entry = 0;
+    std::size_t appended = 0, duplicates = 0, replays = 0, dead = 0;
+  };
+
+  void transaction(std::span<append_work> appends, std::span<store_work> writes);
+  appended place(const log_entry& entry);
+  void insert(const message& x, const log_entry* from, std::uint32_t shard, std::uint64_t key);
+  std::int64_t origin_id(const std::shared_ptr<const origin_partition>& from);
+  void stage(const store_batch& batch);
+  void take_over(bool appends, bool writes);
+  failure give_back(const SQLite::Exception& x, std::span<append_work> appends);
+  void checkpoint_when_due();
+
+  const std::string path;
+  const bool owns_log;
+  metrics& counts;
+  const database_identity identity;
+  std::unique_ptr<SQLite::Database> db;
+  sqlite_tables sql;
+  std::vector<std::uint64_t> offsets, positions;
+  tail_index tail;
+  cursor_book cursors;
+  sqlite_dedup dedup;
+  index_flusher flusher;
+  origin_filter origins;
+  std::map<origin_partition, std::int64_t> origin_ids;
+  std::shared_ptr<const origin_partition> last_origin;
+  std::int64_t last_origin_id = 0;
+  std::uint64_t next_row = 1, next_entry = 1;
+  staged_state staged;
+  const event* last_event = nullptr;  ///< entries of one event follow each other
+  std::string event_text;
+  bool failing = false;
+  int log_pages = 0;                     ///< of the write-ahead log, after the last commit
+  int checkpoint_at = checkpoint_pages;  ///< later where a reader kept the log from beginning anew
+};
+
+sqlite_writer::sqlite_writer(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
+sqlite_writer::~sqlite_writer() = default;
+
+result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options, bool owns_log, metrics& counts) {
+  database_identity identity;
+  auto db = open_for_writing(options.store, static_cast<std::uint32_t>(options.log.shards), identity);
+  if (!db) return db.error();
+  try {
+    auto start = read_state(**db);
+    auto made = std::make_unique<impl>(options, owns_log, counts, std::move(*db), std::move(identity), std::move(start));
+    recovered_rows into{made->tail, made->cursors, made->origins, made->origin_ids, segment_rows, owns_log};
+    if (auto done = recover_rows(*made->db, into); !done)
+      return failure{done.error().code, options.store.path + ": " + done.error().detail, "store.path"};
+    made->next_row = into.next_row;
+    made->next_entry = into.next_entry;
+    made->dedup.load(wall_now());
+    made->flusher.reap(wall_now());
+    counts.dead_letters.set(made->db->execAndGet("SELECT count(*) FROM dead_letter").getDouble());
+    sqlite3_wal_hook(made->db->getHandle(), note_log_pages, &made->log_pages);
+    return std::unique_ptr<sqlite_writer>(new sqlite_writer(std::move(made)));
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, options.store.path);
+  }
+}
+
+const database_identity& sqlite_writer::identity() const { return impl_->identity; }
+const tail_index& sqlite_writer::tail() const { return impl_->tail; }
+const cursor_book& sqlite_writer::cursors() const { return impl_->cursors; }
+bool sqlite_writer::flush_pending() const { return impl_->flusher.pending() && !impl_->failing; }
+
+std::vector<shard_position> sqlite_writer::positions() const {
+  std::vector<shard_position> out;
+  for (std::size_t i = 0; i < impl_->positions.size(); ++i) out.push_back({shard_id{static_cast<std::uint32_t>(i)}, impl_->positions[i]});
+  return out;
+}
+
+std::optional<failure> sqlite_writer::run(std::span<append_work> appends, std::span<store_work> writes) {
+  try {
+    impl_->transaction(appends, writes);
+  } catch (const SQLite::Exception& x) {
+    return impl_->give_back(x, appends);
+  }
+  impl_->take_over(!appends.empty(), !writes.empty());
+  impl_->checkpoint_when_due();
+  return {};
+}
+
+void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<store_work> writes) {
+  staged = {};
+  staged.offsets = offsets;
+  staged.positions = positions;
+  staged.next_row = next_row;
+  staged.entry = next_entry;
+  last_event = nullptr;
+  event_text.clear();
+  sql.begin();
+  for (auto& work : appends) {
+    work.verdicts.reserve(work.entries.size());
+    for (const auto& entry : work.entries) work.verdicts.push_back(place(entry));
+  }
+  for (const auto& work : writes) stage(work.batch);
+  for (std::uint32_t i = 0; i < offsets.size(); ++i) {
+    if (staged.offsets[i] != offsets[i]) sql.next_offset(i, staged.offsets[i]);
+    if (staged.positions[i] != positions[i]) sql.position({shard_id{i}, staged.positions[i]});
+  }
+  for (const auto& x : origins.changes(staged.next_row))
+    sql.origin_at(origin_id(std::make_shared<const origin_partition>(x.from)), x.floor, x.rescan);
+  if (!staged.cursors.empty()) {
+    std::string bytes;
+    for (const auto& x : staged.cursors) encode_cursor(x, bytes);
+    sql.insert_journal(staged.entry++, bytes);
+  }
+  flusher.step(std::max(flush_rows_least, 2 * staged.rows.size()));
+  const auto before = std::chrono::steady_clock::now();
+  sql.commit();
+  counts.commit_time.observe(std::chrono::steady_clock::now() - before);
+}
+
+appended sqlite_writer::impl::place(const log_entry& entry) {
+  if (origins.is_replay(entry.came_from, entry.to, staged.next_row)) {
+    ++staged.replays;
+    return {verdict::replay, {}};
+  }
+  const auto key = dedup_key(entry.id, entry.requeue);
+  const auto mine = staged.keys.find(key);
+  if (dedup.is_duplicate(entry, key, mine == staged.keys.end() ? 0 : mine->second)) {
+    ++staged.duplicates;
+    return {verdict::duplicate, {}};
+  }
+  const auto shard = static_cast<std::uint32_t>(shard_of(entry.to, identity.shards));
+  const auto seq = sequence::at(identity.generation, staged.offsets[shard]++);
+  if (entry.what.get() != last_event) {
+    last_event = entry.what.get();
+    event_text = entry.what ? to_json(*entry.what) : std::string();
+  }
+  message_row row{staged.next_row,        shard, seq.value,     entry.to.text(), &entry.id, entry.appended, entry.requeue, 0,
+                  entry.came_from.offset, {},    &entry.detail, &event_text};
+  if (entry.came_from.from) row.origin = origin_id(entry.came_from.from);
+  const bool dead = entry.to.is_dead_letters();
+  if (dead) row.reason = name(entry.reason);
+  sql.insert(row);
+  staged.keys[key] = row.row;
+  staged.rows.push_back({dead ? 0 : address_key(row.address), key, seq.value, row.row, shard, entry.appended});
+  ++staged.next_row;
+  ++staged.appended;
+  return {verdict::appended, seq};
+}
+
+std::int64_t sqlite_writer::impl::origin_id(const std::shared_ptr<const origin_partition>& from) {
+  if (from == last_origin) return last_origin_id;
+  auto& id = origin_ids[*from];
+  if (id == 0) {
+    id = sql.insert_origin(*from);
+    staged.origins.push_back(from);
+  }
+  last_origin = from;
+  return last_origin_id = id;
+}
+
+void sqlite_writer::impl::stage(const store_batch& batch) {
+  for (const auto& x : batch.messages) {
+    const auto address = address_key(x->to.text());
+    const auto shard = static_cast<std::uint32_t>(shard_of(x->to, identity.shards));
+    auto& last = staged.last_seqs[address];
+    if (last == 0) {
+      const auto newest = tail.of(address, shard, 0, 0).places;
+      last = newest.empty() ? sql.last_seq(address) : newest.back().seq;
+    }
+    if (x->seq.value <= last)  // messages of one address come in order, so this one was written before
+      continue;
+    last = x->seq.value;
+    const auto text = to_json(*x->what);
+    const auto key = dedup_key(x->id, x->requeue);
+    const std::string no_detail;
+    sql.insert({staged.next_row, shard, x->seq.value, x->to.text(), &x->id, x->appended, x->requeue, 0, 0, {}, &no_detail, &text});
+    staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended});
+    ++staged.next_row;
+  }
+  for (const auto& x : batch.dead) staged.dead += sql.insert(x) ? 1 : 0;
+  for (const auto& x : batch.positions) {
+    auto& at = staged.positions.at(static_cast<std::uint32_t>(x.shard));
+    at = std::max(at, x.next_offset);
+  }
+  staged.cursors.insert(staged.cursors.end(), batch.cursors.begin(), batch.cursors.end());
+}
+
+void sqlite_writer::impl::take_over(bool appends, bool writes) {
+  offsets = staged.offsets;
+  positions = staged.positions;
+  next_row = staged.next_row;
+  origins.commit();
+  if (!staged.cursors.empty()) cursors.put(std::move(staged.cursors), next_entry);
+  next_entry = staged.entry;
+  tail.publish(staged.rows, owns_log ? offsets : positions);
+  flusher.committed();
+  if (tail.active_rows() >= segment_rows) tail.freeze();
+  if (cursors.active_records() >= 10 * cursor_users && !cursors.frozen()) cursors.freeze();
+  counts.appended.add(static_cast<double>(staged.appended));
+  counts.duplicates.add(static_cast<double>(staged.duplicates));
+  counts.replays.add(static_cast<double>(staged.replays));
+  counts.dead_letters.add(static_cast<double>(staged.dead));
+  if (appends)
+    counts.log_commits.add();
+  else if (writes)
+    counts.store_commits.add();
+  if (std::exchange(failing, false)) log_line(log_level::info, "store", "write-recovered").with("path", path);
+}
+
+failure sqlite_writer::impl::give_back(const SQLite::Exception& x, std::span<append_work> appends) {
+  exit_if_sync_failed(x.getExtendedErrorCode(), path);
+  auto why = database_failure(x, path);
+  why.code = ec::unavailable;
+  db->tryExec("ROLLBACK");  // SQLite may have done it itself
+  origins.rollback();
+  flusher.rolled_back();
+  for (const auto& from : staged.origins) origin_ids.erase(*from);
+  last_origin = nullptr;
+  std::size_t entries = 0;
+  for (auto& work : appends) {
+    work.verdicts.clear();
+    entries += work.entries.size();
+  }
+  counts.append_failures.add(static_cast<double>(entries));
+  if (!std::exchange(failing, true)) log_line(log_level::warn, "store", "write-failing").with("path", path).with("why", why.detail);
+  return why;
+}
+
+void sqlite_writer::impl::checkpoint_when_due() {
+  if (log_pages < checkpoint_pages) checkpoint_at = checkpoint_pages;
+  if (log_pages < checkpoint_at) return;
+  checkpoint_at = log_pages + checkpoint_pages / 2;
+  int pages = 0, done = 0;
+  const int code = sqlite3_wal_checkpoint_v2(db->getHandle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, &done);
+  if (code != SQLITE_OK) exit_if_sync_failed(sqlite3_extended_errcode(db->getHandle()), path);
+}
+
+}  // namespace doorstep
