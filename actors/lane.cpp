@@ -1,1 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "actors/lane.hpp"
+
+#include <caf/intrusive_ptr.hpp>
+#include <caf/mailbox_element.hpp>
+#include <caf/resumable.hpp>
+
+#include <algorithm>
+
+namespace doorstep {
+
+namespace {
+
+/// Messages an actor handles before the next one has its turn, and actors resumed before the sockets have theirs.
+constexpr std::size_t messages_a_turn = 64;
+constexpr std::size_t resumes_a_turn = 4096;
+
+}  // namespace
+
+lane::lane(caf::actor_system& system, loop& where) : caf::scoped_execution_unit(&system), where_(where), timer_(where.io()) {}
+
+lane::~lane() {
+  // The loop has stopped: what was still queued is released unrun, as a scheduler does when it shuts down.
+  for (auto* job : ready_)
+    caf::intrusive_ptr_release(job);
+  for (auto* job : foreign_)
+    caf::intrusive_ptr_release(job);
+}
+
+void lane::exec_later(caf::resumable* job) {
+  if (where_.is_here()) {
+    ready_.push_back(job);
+    schedule_run();
+    return;
+  }
+  bool wake = false;
+  {
+    std::lock_guard guard(mutex_);
+    foreign_.push_back(job);
+    wake = !std::exchange(woken_, true);
+  }
+  if (wake)
+    where_.post([this] { take_foreign(); });
+}
+
+void lane::take_foreign() {
+  {
+    std::lock_guard guard(mutex_);
+    woken_ = false;
+    ready_.insert(ready_.end(), foreign_.begin(), foreign_.end());
+    foreign_.clear();
+  }
+  wakes_.fetch_add(1, std::memory_order_relaxed);
+  if (!scheduled_) {
+    scheduled_ = true;
+    run();
+  }
+}
+
+void lane::schedule_run() {
+  if (!std::exchange(scheduled_, true))
+    where_.post([this] { run(); });
+}
+
+void lane::run() {
+  // The list grows while it runs: a whole chain of sends ends in one go, until the sockets want their turn.
+  std::size_t done = 0;
+  while (done < ready_.size() && done < resumes_a_turn) {
+    auto* job = ready_[done++];
+    if (job->resume(this, messages_a_turn) == caf::resumable::resume_later)
+      ready_.push_back(job);
+    else
+      caf::intrusive_ptr_release(job);
+  }
+  ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done));
+  resumes_.fetch_add(done, std::memory_order_relaxed);
+  scheduled_ = false;
+  if (!ready_.empty())
+    schedule_run();
+}
+
+void lane::set_alarm(caf::weak_actor_ptr who, steady_time at) {
+  alarms_.push({at, std::move(who)});
+  if (at < armed_for_)
+    arm();
+}
+
+void lane::arm() {
+  // One timer for all, at most a millisecond early for none: many alarms close together ring in one wake-up.
+  armed_for_ = std::max(alarms_.top().at, std::chrono::steady_clock::now() + milliseconds{1});
+  timer_.expires_at(armed_for_);
+  timer_.async_wait([this](boost::system::error_code ec) {
+    if (!ec)
+      ring();
+  });
+}
+
+void lane::ring() {
+  armed_for_ = steady_time::max();
+  const auto now = std::chrono::steady_clock::now();
+  while (!alarms_.empty() && alarms_.top().at <= now) {
+    if (auto who = alarms_.top().who.lock())
+      who->enqueue(caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}), this);
+    alarms_.pop();
+  }
+  if (!alarms_.empty())
+    arm();
+}
+
+}  // namespace doorstep

@@ -1,1 +1,326 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "actors/mailbox.hpp"
+
+#include "runtime/log.hpp"
+#include "actors/reports.hpp"
+
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+constexpr milliseconds store_retry{500};
+
+std::uint64_t jitter() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return random();
+}
+
+outbox_options outbox_options_of(const delivery_config& x) {
+  return {x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
+}
+
+/// The conversation of one mailbox; a value made for each message so that handlers stay a line.
+class turn {
+public:
+  turn(mailbox_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts), now_(self->clock().now()) { state_.out.clear(); }
+
+  outbox& owed() { return *state_.owed; }
+  outbox_effects& out() { return state_.out; }
+  steady_time now() const { return now_; }
+
+  void load() {
+    parts_.store.load(state_.birth.user, parts_.options.delivery.window * 2,
+                      [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_mailbox> what) { caf::anon_send(me, mailbox_read{std::move(what)}); });
+  }
+
+  /// Carries out what the outbox wants, then sees to the alarm.
+  void finish() {
+    count();
+    send_pushes();
+    send_receipts();
+    read_page();
+    save();
+    rest();
+    ring();
+  }
+
+  void add_session(const attach& x) {
+    const auto slot = owed().attach(x.resume, now_, out());
+    auto who = caf::actor_cast<session_actor>(x.session);
+    if (!slot || state_.draining) {
+      self_->send(who, not_attached{{slot ? ec::stopping : ec::queue_full, slot ? "the server drains" : "this user has too many sessions", {}}});
+      return;
+    }
+    self_->monitor(x.session);
+    state_.sessions.push_back({x.session, *slot, x.counts});
+    self_->send(who, attached{self_->ctrl(), state_.birth.user, owed().floor(), owed().unread()});
+  }
+
+  void drop_session(const caf::actor_addr& who) {
+    const auto found = std::find_if(state_.sessions.begin(), state_.sessions.end(), [&](const auto& x) { return x.who == who; });
+    if (found == state_.sessions.end())
+      return;
+    owed().detach(found->slot, now_);
+    self_->demonitor(who);
+    state_.sessions.erase(found);
+  }
+
+  std::optional<unsigned> slot_of_sender() const {
+    for (const auto& x : state_.sessions)
+      if (x.who == self_->current_sender())
+        return x.slot;
+    return std::nullopt;
+  }
+
+private:
+  void count() {
+    const auto& x = out();
+    if (x.acked > 0)
+      parts_.counts.acked.add(static_cast<double>(x.acked));
+    if (x.repeated > 0)
+      parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
+    if (x.timed_out > 0)
+      parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
+    for (const auto& [pushed_at, appended] : x.acked_times)
+      parts_.counts.push_to_ack.observe(now_ - pushed_at);
+    if (x.pushes.empty())
+      return;
+    parts_.counts.pushed.add(static_cast<double>(x.pushes.size()));
+    if (x.redelivered > 0)
+      parts_.counts.redelivered.add(static_cast<double>(x.redelivered));
+    const auto wall = wall_now();
+    for (const auto& p : x.pushes)
+      if (p.attempt == 1 && !p.redelivered)
+        parts_.counts.publish_to_push.observe(milliseconds{wall.value - p.what->appended.value});
+  }
+
+  void send_pushes() {
+    auto& pushes = out().pushes;
+    for (auto& session : state_.sessions) {
+      push_messages batch;
+      for (auto& p : pushes)
+        if (p.slot == session.slot)
+          batch.messages.push_back({p.what, p.attempt, p.redelivered});
+      if (session.counts && out().counts_changed)
+        batch.unread = owed().unread();
+      if (!batch.messages.empty() || batch.unread)
+        self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+    }
+  }
+
+  void send_receipts() {
+    for (auto& session : state_.sessions) {
+      acks_saved batch;
+      for (auto& r : out().receipts)
+        if (r.slot == session.slot) {
+          server::receipt x{r.request, {}, std::move(r.ids)};
+          if (r.up_to)
+            x.up_to.emplace_back(state_.birth.user, r.up_to);
+          batch.receipts.push_back(std::move(x));
+        }
+      if (!batch.receipts.empty())
+        self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+    }
+  }
+
+  void read_page() {
+    if (const auto& x = out().read)
+      parts_.store.read(state_.birth.user, x->after, x->limit,
+                        [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_page> page) { caf::anon_send(me, page_read{std::move(page)}); });
+  }
+
+  void save() {
+    if (!owed().wants_save() || now_ < state_.save_not_before)
+      return;
+    const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
+    self_->send(state_.birth.writer, save_cursor{owed().begin_save(state_.birth.user), when});
+  }
+
+  /// Nobody is there: first the horizon is closed durably, then the SHARD is asked whether the mailbox may go.
+  void rest() {
+    if (!state_.sessions.empty()) {
+      state_.idle_since = now_;
+      return;
+    }
+    if (!state_.draining && now_ < state_.idle_since + parts_.options.delivery.passivate_after)
+      return;
+    if (!owed().horizon_is_closed()) {
+      owed().close_horizon();
+      save();
+    }
+    if (!owed().is_idle())
+      return;
+    if (state_.draining) {
+      self_->quit();
+      return;
+    }
+    state_.idle_since = now_;
+    self_->send(state_.birth.shard, offer_passivation{state_.birth.user, state_.seen});
+  }
+
+  void ring() {
+    auto at = owed().next_due();
+    const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
+    if (state_.sessions.empty())
+      consider(state_.idle_since + parts_.options.delivery.passivate_after);
+    if (owed().wants_save())
+      consider(state_.save_not_before);
+    if (!at || *at >= state_.rings_at)
+      return;
+    state_.rings_at = std::max(*at, now_);
+    self_->ring_at(state_.rings_at);
+  }
+
+  mailbox_self* self_;
+  mailbox_state& state_;
+  const services& parts_;
+  steady_time now_;
+};
+
+void loaded(mailbox_self* self, const services& parts, const result<stored_mailbox>& what) {
+  turn now{self, parts};
+  auto& state = self->state;
+  if (now.owed().is_loaded())
+    return;
+  if (!what) {
+    if (state.load_failures++ == 0)
+      log_line(log_level::warn, "mailbox", "load-failed").with("user", state.birth.user.text()).with("why", to_string(what.error()));
+    state.rings_at = now.now() + store_retry;
+    self->ring_at(state.rings_at);
+    return;
+  }
+  parts.counts.mailboxes_loaded.add();
+  now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
+  now.finish();
+}
+
+void rang(mailbox_self* self, const services& parts) {
+  turn now{self, parts};
+  self->state.rings_at = steady_time::max();
+  if (!now.owed().is_loaded()) {
+    now.load();
+    return;
+  }
+  now.owed().tick(now.now(), now.out());
+  now.finish();
+}
+
+void saved(mailbox_self* self, const services& parts, bool durable) {
+  turn now{self, parts};
+  auto& state = self->state;
+  if (!durable) {
+    now.owed().save_failed();
+    state.save_not_before = now.now() + store_retry;
+  } else {
+    now.owed().saved(now.now(), now.out());
+    if (std::exchange(state.recount, false))
+      parts.store.load(state.birth.user, 0,
+                       [me = caf::actor_cast<mailbox_actor>(self)](result<stored_mailbox> x) { caf::anon_send(me, unread_counted{std::move(x)}); });
+  }
+  now.finish();
+}
+
+}  // namespace
+
+mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, mailbox_birth birth) {
+  self->state.birth = std::move(birth);
+  self->state.owed.emplace(outbox_options_of(parts->options.delivery), jitter);
+  self->state.idle_since = self->clock().now();
+  self->set_down_handler([=](const caf::down_msg& x) {
+    turn now{self, *parts};
+    now.drop_session(x.source);
+    now.finish();
+  });
+  turn{self, *parts}.load();
+
+  return {
+    [=](const deliver& x) {
+      turn now{self, *parts};
+      ++self->state.seen;
+      now.owed().deliver(x.messages, now.now(), now.out());
+      if (now.owed().is_loaded())
+        now.finish();
+    },
+    [=](const attach& x) {
+      turn now{self, *parts};
+      ++self->state.seen;
+      now.add_session(x);
+      if (now.owed().is_loaded())
+        now.finish();
+    },
+    [=](detach) {
+      turn now{self, *parts};
+      now.drop_session(caf::actor_cast<caf::actor_addr>(self->current_sender()));
+      if (now.owed().is_loaded())
+        now.finish();
+    },
+    [=](const ack_messages& x) {
+      turn now{self, *parts};
+      if (const auto slot = now.slot_of_sender()) {
+        now.owed().ack(*slot, x.request, x.up_to, x.ids, now.now(), now.out());
+        if (now.owed().is_loaded())
+          now.finish();
+      }
+    },
+    [=](const nack_messages& x) {
+      turn now{self, *parts};
+      parts->counts.nacked.add(static_cast<double>(x.ids.size()));
+      now.owed().nack(x.ids, now.now(), now.out());
+      if (now.owed().is_loaded())
+        now.finish();
+    },
+    [=](const read_messages& x) {
+      turn now{self, *parts};
+      if (now.owed().is_loaded()) {
+        self->state.recount = now.owed().read(x.up_to, now.out()) || self->state.recount;
+        now.finish();
+      }
+    },
+    [=](const mailbox_read& x) { loaded(self, *parts, x.what); },
+    [=](const page_read& x) {
+      turn now{self, *parts};
+      if (x.page)
+        now.owed().page(*x.page, now.now(), now.out());
+      else
+        now.owed().page_failed(now.now());
+      now.finish();
+    },
+    [=](const unread_counted& x) {
+      turn now{self, *parts};
+      if (x.what)
+        now.owed().recounted(x.what->unread, now.out());
+      now.finish();
+    },
+    [=](cursor_saved x) { saved(self, *parts, x.durable); },
+    [=](alarm) { rang(self, *parts); },
+    [=](passivate) {
+      parts->counts.mailboxes_passivated.add();
+      self->quit();
+    },
+    [=](drain) {
+      turn now{self, *parts};
+      self->state.draining = true;
+      while (!self->state.sessions.empty())
+        now.drop_session(caf::actor_cast<caf::actor_addr>(self->state.sessions.back().who));
+      if (now.owed().is_loaded())
+        now.finish();
+      else
+        self->quit();
+    },
+    [=](const look_at_mailbox&) { return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.sessions.size(), self->clock().now())}; },
+    [=](look) -> actor_report {
+      auto& state = self->state;
+      actor_report x{"mailbox", std::string(state.birth.user.text()), {}, 0, self->mailbox().size(), state.age.now(), {}};
+      x.numbers = {{"in_flight", state.owed->in_flight_count()}, {"queued", state.owed->queued_count()}, {"sessions", state.sessions.size()}};
+      return x;
+    },
+  };
+}
+
+}  // namespace doorstep

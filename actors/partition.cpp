@@ -1,1 +1,113 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "actors/partition.hpp"
+
+#include "runtime/backoff.hpp"
+#include "runtime/log.hpp"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+constexpr backoff append_retry{milliseconds{100}, milliseconds{5'000}};
+/// Longer than a source needs to drop what it had fetched before a rewind.
+constexpr milliseconds rewind_settles{5'000};
+
+std::uint64_t jitter() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return random();
+}
+
+/// True for records that were under way when the partition was rewound: they come again, in order, from the watermark on.
+bool is_stale(partition_self self, const take_records& x) {
+  auto& state = self->state;
+  if (state.stopped)
+    return true;
+  if (!state.resume_below)
+    return false;
+  // Compaction may have taken the very record we wait for: then what comes after the source has settled is the new run.
+  if (x.records.front().offset > *state.resume_below && self->clock().now() < *state.rewound_at + rewind_settles)
+    return true;
+  state.resume_below.reset();
+  return false;
+}
+
+void take(partition_self self, const services& parts, const take_records& x) {
+  auto& state = self->state;
+  if (x.records.empty() || is_stale(self, x))
+    return;
+  const auto first = x.records.front().offset;
+  if (!state.progress)
+    state.progress.emplace(state.birth.committed >= 0 ? std::min(state.birth.committed, first) : first);
+  state.progress->open(first, x.records.back().offset, x.records.size());
+  state.records += x.records.size();
+  parts.counts.records_in.add(static_cast<double>(x.records.size()));
+  self->send(state.birth.router, route_records{state.run, state.from, state.progress->watermark(), x.records});
+}
+
+void finished(partition_self self, const routed& x) {
+  auto& state = self->state;
+  if (x.run != state.run || state.stopped)
+    return;
+  if (x.durable) {
+    state.failures = 0;
+    const auto before = state.progress->watermark();
+    const auto records = state.progress->finish(x.first);
+    if (state.progress->watermark() > before)
+      state.birth.source->commit(state.birth.what, state.progress->watermark());
+    if (records > 0)
+      state.birth.source->grant(state.birth.what, records);
+    return;
+  }
+  // Nothing after the failed batch may go first, so the whole partition stops and reads again from the watermark.
+  if (state.failures++ == 0)
+    log_line(log_level::warn, "partition", "append-failed")
+      .with("source", state.birth.source->name()).with("topic", state.birth.what.topic).with("partition", state.birth.what.partition).with("why", x.why)
+      .with("effect", "the partition waits and reads again from its watermark");
+  state.stopped = true;
+  state.resume_below = state.progress->end() - 1;
+  self->delayed_send(self, append_retry.ceiling(state.failures) / 2 + append_retry.delay(state.failures, jitter()) / 2, alarm{});
+}
+
+void rewind(partition_self self) {
+  auto& state = self->state;
+  if (!std::exchange(state.stopped, false))
+    return;
+  ++state.run;
+  state.progress->rewind();
+  state.rewound_at = self->clock().now();
+  state.birth.source->rewind(state.birth.what, state.progress->watermark());
+  state.birth.source->grant(state.birth.what, state.birth.options->in_flight_max);
+}
+
+}  // namespace
+
+partition_actor::behavior_type partition(partition_self self, const services* parts, partition_birth birth) {
+  auto& state = self->state;
+  state.birth = std::move(birth);
+  state.from = std::make_shared<const origin_partition>(
+    origin_partition{state.birth.source->name(), state.birth.generation, state.birth.what.topic, state.birth.what.partition});
+  state.birth.source->grant(state.birth.what, state.birth.options->in_flight_max);
+  return {
+    [=](const take_records& x) { take(self, *parts, x); },
+    [=](const routed& x) { finished(self, x); },
+    [=](revoke) { self->quit(); },
+    [=](alarm) { rewind(self); },
+    [=](look) -> actor_report {
+      auto& s = self->state;
+      actor_report x{"partition", s.birth.what.topic + "/" + std::to_string(s.birth.what.partition), {}, 0, self->mailbox().size(), s.age.now(), {}};
+      x.numbers = {{"records", s.records}, {"failures", s.failures}};
+      if (s.progress) {
+        x.numbers.emplace_back("watermark", s.progress->watermark());
+        x.numbers.emplace_back("in_flight", s.progress->in_flight());
+        x.numbers.emplace_back("in_flight_max", s.birth.options->in_flight_max);
+      }
+      return x;
+    },
+  };
+}
+
+}  // namespace doorstep

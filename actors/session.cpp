@@ -1,1 +1,271 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "actors/session.hpp"
+
+#include "runtime/log.hpp"
+
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+constexpr milliseconds reattach_delay{50};
+constexpr std::size_t early_max = 256;
+
+class handler final : public connection_handler {
+public:
+  explicit handler(session_actor who) : who_(std::move(who)) {}
+  void connected(client::connect request, identity id) override { caf::anon_send(who_, client_connected{std::move(request), std::move(id)}); }
+  void commands(std::vector<client::command> what) override { caf::anon_send(who_, client_said{std::move(what)}); }
+  void refreshed(request_id request, identity id) override { caf::anon_send(who_, client_refreshed{request, std::move(id)}); }
+  void closed() override { caf::anon_send(std::exchange(who_, nullptr), client_gone{}); }
+
+private:
+  session_actor who_;
+};
+
+class turn {
+public:
+  turn(session_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts) {}
+
+  void connected(const client_connected& x) {
+    auto user = address::user(x.who.user);
+    if (!user) {
+      state_.socket->close(close_code::bad_token, "the token's user is no valid address", {});
+      return;
+    }
+    state_.user = *user;
+    state_.who = x.who;
+    state_.request = x.request;
+    for (const auto& [of, seq] : x.request.resume)
+      if (of == state_.user)
+        state_.seen = std::max(state_.seen, seq);
+    attach_to_mailbox();
+  }
+
+  void attach_to_mailbox() {
+    const auto where = shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size()));
+    self_->send((*state_.shards)[static_cast<std::size_t>(where)], attach{self_->ctrl(), state_.user, state_.seen, state_.request.counts});
+  }
+
+  void attached_to(const attached& x) {
+    state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
+    self_->monitor(state_.box);
+    if (!std::exchange(state_.greeted, true))
+      greet(x);
+    for (const auto& command : std::exchange(state_.early, {}))
+      said(command);
+  }
+
+  void greet(const attached& x) {
+    const auto& options = parts_.options;
+    server::connected hello;
+    hello.id = state_.request.id;
+    hello.session = std::to_string(self_->id());
+    hello.user = std::string(state_.user.id());
+    hello.addresses.emplace_back(state_.user, x.floor);
+    hello.window = options.delivery.window;
+    hello.ack_timeout = options.delivery.ack_timeout;
+    hello.ping_interval = options.ws.ping_interval;
+    hello.expires_at = state_.who.expires_at;
+    std::vector<server::event> events{std::move(hello)};
+    if (state_.request.counts)
+      events.push_back(server::counts{x.unread});
+    state_.socket->send(events);
+  }
+
+  /// The mailbox failed and is made anew: this session asks for it again, as a client that reconnects would.
+  void mailbox_gone() {
+    state_.box = nullptr;
+    ring(reattach_delay);
+  }
+
+  void push(const push_messages& x) {
+    for (const auto& p : x.messages)
+      state_.seen = std::max(state_.seen, p.what->seq);
+    if (!x.messages.empty())
+      state_.socket->push(x.messages);
+    std::vector<server::event> more;
+    if (x.unread)
+      more.push_back(server::counts{*x.unread});
+    take_later(more);
+    if (!more.empty())
+      state_.socket->send(more);
+  }
+
+  /// A receipt that was asked for by id goes at once; the others wait for company.
+  void receipts(const acks_saved& x) {
+    std::vector<server::event> now;
+    for (const auto& r : x.receipts) {
+      if (r.id != 0) {
+        now.push_back(r);
+        continue;
+      }
+      auto& later = state_.later;
+      if (!r.up_to.empty() && (later.up_to.empty() || later.up_to.front().second < r.up_to.front().second))
+        later.up_to = r.up_to;
+      later.ids.insert(later.ids.end(), r.ids.begin(), r.ids.end());
+    }
+    if (!now.empty()) {
+      take_later(now);
+      state_.socket->send(now);
+    } else if (!state_.later.up_to.empty() || !state_.later.ids.empty()) {
+      ring(parts_.options.delivery.receipt_delay);
+    }
+  }
+
+  void rang() {
+    state_.rings = false;
+    if (!state_.box && !state_.user.empty()) {
+      attach_to_mailbox();
+      return;
+    }
+    std::vector<server::event> events;
+    take_later(events);
+    if (!events.empty())
+      state_.socket->send(events);
+  }
+
+  void said(const client::command& x) {
+    if (state_.box) {
+      std::visit([this](const auto& what) { on(what); }, x);
+    } else if (state_.early.size() < early_max) {
+      state_.early.push_back(x);
+    } else {
+      reply_error(0, {ec::queue_full, "too many commands before the mailbox is loaded", {}});
+    }
+  }
+
+  void reply_error(request_id id, failure what) { state_.socket->send({server::error{id, std::move(what)}}); }
+
+private:
+  void on(const client::connect& x) { reply_error(x.id, {ec::malformed, "this session is connected already", "connect"}); }
+  void on(const client::pong&) {}
+  void on(const client::ping& x) { state_.socket->send({server::pong{x.id}}); }
+  void on(const client::refresh&) {}  // verified by the net floor, which calls refreshed()
+  void on(const client::unsupported& x) { reply_error(x.id, {ec::unsupported, x.what + " is not offered by this server", x.what}); }
+
+  void on(const client::ack& x) {
+    const auto up_to = own(x.up_to, x.id, "ack.up_to");
+    if (up_to)
+      self_->send(state_.box, ack_messages{x.id, *up_to, x.ids});
+  }
+
+  void on(const client::nack& x) {
+    self_->send(state_.box, nack_messages{x.id, x.ids, x.reason});
+    done(x.id);
+  }
+
+  void on(const client::read& x) {
+    const auto up_to = own(x.up_to, x.id, "read.up_to");
+    if (!up_to)
+      return;
+    self_->send(state_.box, read_messages{x.id, *up_to});
+    done(x.id);
+  }
+
+  void on(const client::history& x) {
+    if (x.of != state_.user) {
+      reply_error(x.id, {ec::forbidden, "only the history of your own address", "history.address"});
+      return;
+    }
+    parts_.store.read(x.of, x.after, x.limit, [me = caf::actor_cast<session_actor>(self_), id = x.id](result<stored_page> page) {
+      caf::anon_send(me, history_read{id, std::move(page)});
+    });
+  }
+
+  void done(request_id id) {
+    if (id != 0)
+      state_.socket->send({server::done{id}});
+  }
+
+  /// The seq named for this user's address; any other address is refused and changes nothing.
+  std::optional<sequence> own(const seq_by_address& named, request_id id, const char* field) {
+    sequence found;
+    for (const auto& [of, seq] : named) {
+      if (of != state_.user) {
+        reply_error(id, {ec::forbidden, "not an address of this session", field});
+        return std::nullopt;
+      }
+      found = std::max(found, seq);
+    }
+    return found;
+  }
+
+  void take_later(std::vector<server::event>& events) {
+    if (state_.later.up_to.empty() && state_.later.ids.empty())
+      return;
+    events.push_back(std::exchange(state_.later, {}));
+  }
+
+  void ring(milliseconds delay) {
+    if (!std::exchange(state_.rings, true))
+      self_->ring_at(self_->clock().now() + delay);
+  }
+
+  session_self* self_;
+  session_state& state_;
+  const services& parts_;
+};
+
+milliseconds part_of(milliseconds spread) {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
+}
+
+}  // namespace
+
+session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket, const std::vector<shard_actor>* shards) {
+  self->state.socket = std::move(socket);
+  self->state.shards = shards;
+  parts->counts.sessions.add(1);
+  parts->counts.sessions_opened.add();
+  self->attach_functor([parts] {
+    parts->counts.sessions.add(-1);
+    parts->counts.sessions_closed.add();
+  });
+  self->set_down_handler([=](const caf::down_msg& x) {
+    if (self->state.box && x.source == self->state.box->address())
+      turn{self, *parts}.mailbox_gone();
+  });
+  return {
+    [=](const client_connected& x) { turn{self, *parts}.connected(x); },
+    [=](const client_said& x) {
+      for (const auto& command : x.commands)
+        turn{self, *parts}.said(command);
+    },
+    [=](const client_refreshed& x) {
+      self->state.who = x.who;
+      self->state.socket->send({server::done{x.request}});
+    },
+    [=](client_gone) {
+      if (self->state.box)
+        self->send(self->state.box, detach{});
+      self->state.socket.reset();
+      self->quit();
+    },
+    [=](const attached& x) { turn{self, *parts}.attached_to(x); },
+    [=](const not_attached& x) {
+      self->state.socket->close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
+                                part_of(parts->options.runtime.reconnect_spread));
+    },
+    [=](const push_messages& x) { turn{self, *parts}.push(x); },
+    [=](const acks_saved& x) { turn{self, *parts}.receipts(x); },
+    [=](const history_read& x) {
+      if (x.page)
+        self->state.socket->send({server::history{x.request, x.page->messages, x.page->more}});
+      else
+        turn{self, *parts}.reply_error(x.request, x.page.error());
+    },
+    [=](const send_away& x) { self->state.socket->close(x.code, x.reason, part_of(x.spread)); },
+    [=](alarm) { turn{self, *parts}.rang(); },
+  };
+}
+
+std::shared_ptr<connection_handler> make_session_handler(session_actor who) { return std::make_shared<handler>(std::move(who)); }
+
+}  // namespace doorstep

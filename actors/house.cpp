@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/house.hpp"
+
+#include "actors/node.hpp"
+#include "actors/reports.hpp"
+#include "actors/router.hpp"
+#include "actors/session.hpp"
+#include "actors/shard.hpp"
+#include "actors/source_door.hpp"
+#include "actors/writer.hpp"
+#include "runtime/log.hpp"
+
+#include <caf/actor_registry.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+struct system_config : caf::actor_system_config {
+  explicit system_config(std::size_t workers) {
+    // An atom: as a string it would be refused with only a printed warning. Work stealing collapses past 10k runnable actors.
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", workers);
+  }
+};
+
+constexpr std::chrono::seconds look_timeout{5};
+
+}  // namespace
+
+struct house::impl {
+  impl(const services& the_parts, std::vector<loop*> the_loops, std::vector<record_source*> the_sources)
+    : parts(the_parts), loops(std::move(the_loops)), sources(std::move(the_sources)), settings(parts.options.runtime.workers), system(settings) {
+    for (auto* x : loops)
+      lanes.push_back(std::make_unique<lane>(system, *x));
+  }
+
+  lane* lane_of(const loop& where) const {
+    const auto found = std::find_if(lanes.begin(), lanes.end(), [&](const auto& x) { return &x->where() == &where; });
+    return found == lanes.end() ? lanes.front().get() : found->get();
+  }
+
+  lane* lane_of(std::size_t shard) const { return lanes[shard % lanes.size()].get(); }
+
+  void spawn_all(std::function<void(std::string)> fatal) {
+    auto make_writer = &writer;
+    auto make_shard = &shard;
+    std::vector<writer_actor> writers;
+    for (auto& x : lanes)
+      writers.push_back(spawn_on(system, x.get(), make_writer, &parts));
+    std::vector<std::uint64_t> from(parts.log.shard_count(), 0);
+    for (const auto& position : parts.store.positions())
+      from.at(static_cast<std::size_t>(position.shard)) = position.next_offset;
+    for (std::size_t i = 0; i < from.size(); ++i)
+      shards.push_back(spawn_on(system, lane_of(i), make_shard, &parts, shard_birth{static_cast<shard_id>(i), from[i], writers[i % lanes.size()]}));
+    auto make_router = &doorstep::router;
+    caf::actor_config plain;
+    router = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_router, &parts);
+    auto make_node = &doorstep::node;
+    caf::actor_config plain_too;
+    node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node, node_birth{writers, shards, router, std::move(fatal)});
+    // A lazily spawned shard opens its log with its first message.
+    for (const auto& x : shards)
+      caf::anon_send(x, alarm{});
+    mortals.assign(writers.begin(), writers.end());
+  }
+
+  const services parts;
+  std::vector<loop*> loops;
+  std::vector<record_source*> sources;
+  system_config settings;
+  caf::actor_system system;
+  std::vector<std::unique_ptr<lane>> lanes;
+  std::vector<shard_actor> shards;  // not changed after start(): sessions hold a pointer to it
+  std::vector<writer_actor> mortals;
+  router_actor router;
+  node_actor node;
+  std::vector<std::unique_ptr<source_door>> doors;
+  std::atomic<bool> started = false, draining = false;
+};
+
+house::house(const services& parts, std::vector<loop*> loops, std::vector<record_source*> sources)
+  : impl_(std::make_unique<impl>(parts, std::move(loops), std::move(sources))) {}
+
+house::~house() = default;
+
+void house::start(std::function<void(std::string)> fatal) {
+  impl_->spawn_all(std::move(fatal));
+}
+
+void house::start_sources() {
+  auto& x = *impl_;
+  for (auto* source : x.sources) {
+    const auto& all = x.parts.options.sources;
+    const auto options = std::find_if(all.begin(), all.end(), [&](const source_config& s) { return s.name == source->name(); });
+    x.doors.push_back(std::make_unique<source_door>(x.system, x.parts, *options, *source, x.router, x.node));
+    source->start(*x.doors.back());
+  }
+  x.started = true;
+}
+
+void house::stop_intake() {
+  impl_->draining = true;
+  for (auto* source : impl_->sources)
+    source->stop();
+}
+
+void house::send_clients_away(milliseconds spread) {
+  caf::anon_send(impl_->node, send_away{close_code::going_away, "the server restarts", spread});
+}
+
+bool house::drain(milliseconds patience) {
+  auto& x = *impl_;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  bool in_time = false;
+  {
+    caf::scoped_actor me{x.system};
+    me->request(x.node, patience, doorstep::drain{}).receive([&](const drained&) { in_time = true; }, [](const caf::error&) {});
+  }
+  for (const auto& who : x.shards)
+    caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+  for (const auto& who : x.mortals)
+    caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
+  x.shards.clear();
+  x.mortals.clear();
+  x.router = nullptr;
+  x.node = nullptr;
+  x.doors.clear();
+  // The lanes still run: whoever was told to end does so before the loops stop.
+  while (x.system.registry().running() > 0) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    std::this_thread::sleep_for(milliseconds{1});
+  }
+  return in_time;
+}
+
+loop* house::home_of(const std::string& user) {
+  const auto who = address::user(user);
+  if (!who)
+    return nullptr;
+  return &impl_->lane_of(static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count())))->where();
+}
+
+std::shared_ptr<connection_handler> house::open(std::shared_ptr<connection> who, loop& where) {
+  auto& x = *impl_;
+  if (x.draining)
+    return nullptr;
+  auto make = &session;
+  auto actor = spawn_on(x.system, x.lane_of(where), make, &x.parts, std::move(who), &std::as_const(x.shards));
+  caf::anon_send(x.node, watch_session{actor});
+  return make_session_handler(std::move(actor));
+}
+
+void house::publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) {
+  if (impl_->draining) {
+    done(failure{ec::stopping, "the server drains", {}});
+    return;
+  }
+  caf::anon_send(impl_->router, publish_events{std::move(events), std::move(done)});
+}
+
+void house::actors(answer done) {
+  impl_->system.spawn([node = impl_->node, done = std::move(done)](caf::event_based_actor* self) {
+    self->request(node, look_timeout, look{}).then([done](const actor_report& x) { done(describe_actors(x)); },
+                                                   [done](const caf::error& why) { done(failure{ec::unavailable, caf::to_string(why), {}}); });
+  });
+}
+
+void house::mailbox(const std::string& user, answer done) {
+  auto who = address::user(user);
+  if (!who) {
+    done(who.error());
+    return;
+  }
+  const auto where = static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count()));
+  impl_->system.spawn([shard = impl_->shards[where], store = &impl_->parts.store, user = *who, done = std::move(done)](caf::event_based_actor* self) {
+    self->request(shard, look_timeout, look_at_mailbox{user})
+      .then(
+        [=](const mailbox_report& x) {
+          if (!x.json.empty())
+            done(x.json);
+          else
+            store->load(user, 1000, [=](result<stored_mailbox> what) { what ? done(describe_stored(user, *what)) : done(what.error()); });
+        },
+        [done](const caf::error& why) { done(failure{ec::unavailable, caf::to_string(why), {}}); });
+  });
+}
+
+void house::dead_letters(const std::string& after, std::size_t limit, answer done) {
+  impl_->parts.store.dead_letters({after, limit}, [done = std::move(done)](result<std::vector<dead_letter>> what) {
+    what ? done(describe_dead_letters(*what)) : done(what.error());
+  });
+}
+
+std::vector<std::string> house::not_ready() const {
+  std::vector<std::string> why;
+  if (!impl_->started)
+    why.emplace_back("starting");
+  if (impl_->draining)
+    why.emplace_back("draining");
+  if (impl_->started)
+    for (const auto& door : impl_->doors)
+      if (!door->is_reachable())
+        why.push_back("source " + door->source().name() + " cannot reach its brokers");
+  return why;
+}
+
+bool house::started() const { return impl_->started; }
+
+void house::refresh_metrics() {
+  auto& counts = impl_->parts.counts;
+  for (auto* source : impl_->sources)
+    for (const auto& lag : source->lags()) {
+      const auto behind = lag.end >= 0 && lag.committed >= 0 ? lag.end - lag.committed : lag.end;
+      counts.partition_gauge("doorstep_source_lag", "Records of a source partition that are not yet durable in the mailbox log", source->name(), lag.what.topic, lag.what.partition)
+        .set(static_cast<double>(std::max<std::int64_t>(behind, 0)));
+    }
+  counts.ready.set(not_ready().empty() ? 1 : 0);
+}
+
+}  // namespace doorstep

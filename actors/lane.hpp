@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// A lane runs the hot actors of some shards and the sockets of their users on one thread: a loop whose io_context drains a CAF run queue.
+// Sends within a lane take no lock and no wake-up; sends from other threads wake it once for many. docs/decisions/0005-lanes.md.
+#pragma once
+
+#include "actors/messages.hpp"
+#include "net/loop.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+#include <caf/actor_config.hpp>
+#include <caf/actor_control_block.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/scheduled_actor.hpp>
+#include <caf/scoped_execution_unit.hpp>
+#include <caf/weak_intrusive_ptr.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <queue>
+#include <vector>
+
+namespace doorstep {
+
+/// The execution unit of one loop. Made before and destroyed after the actors on it; the loop is stopped in between.
+class lane final : public caf::scoped_execution_unit {
+public:
+  lane(caf::actor_system& system, loop& where);
+  ~lane() override;
+
+  void exec_later(caf::resumable* job) override;
+
+  /// Sends `alarm` to the actor when its clock reaches `at`. On the lane's thread only. Alarms are not cancelled: the receiver asks its pure core what is due.
+  void set_alarm(caf::weak_actor_ptr who, steady_time at);
+
+  loop& where() { return where_; }
+  std::uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }   ///< times another thread had to wake this one
+  std::uint64_t resumes() const { return resumes_.load(std::memory_order_relaxed); }
+
+private:
+  struct timed {
+    steady_time at;
+    caf::weak_actor_ptr who;
+    bool operator<(const timed& other) const { return at > other.at; }
+  };
+
+  void take_foreign();
+  void schedule_run();
+  void run();
+  void arm();
+  void ring();
+
+  loop& where_;
+  std::vector<caf::resumable*> ready_;
+  bool scheduled_ = false;
+  std::priority_queue<timed> alarms_;
+  boost::asio::steady_timer timer_;
+  steady_time armed_for_ = steady_time::max();
+
+  std::mutex mutex_;  // guards the next two
+  std::vector<caf::resumable*> foreign_;
+  bool woken_ = false;
+
+  std::atomic<std::uint64_t> wakes_ = 0, resumes_ = 0;
+};
+
+/// Puts an event-based actor class on the lane that its config names as host, from its construction on: set later, first messages from other threads
+/// would run off the lane. Without one (deterministic tests) the actor runs where its system says.
+template <class Base>
+class on_lane : public Base {
+public:
+  template <class... Ts>
+  explicit on_lane(caf::actor_config& config, Ts&&... xs) : Base(config, std::forward<Ts>(xs)...), lane_(dynamic_cast<lane*>(config.host)) {}
+
+  using Base::enqueue;
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override { Base::enqueue(std::move(what), lane_ != nullptr ? lane_ : host); }
+
+  /// Sends this actor `alarm` at `at`: by the lane's timer, or by the system's clock where there is no lane.
+  void ring_at(steady_time at) {
+    if (lane_ != nullptr)
+      lane_->set_alarm(caf::weak_actor_ptr{this->ctrl()}, at);
+    else
+      this->clock().schedule_message(at, caf::strong_actor_ptr{this->ctrl()}, caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}));
+  }
+  lane* where() const { return lane_; }
+
+private:
+  lane* lane_;
+};
+
+/// Spawns a function-based actor on a lane (null: on the system's scheduler). It starts with its first message.
+template <class F, class... Ts>
+auto spawn_on(caf::actor_system& system, lane* where, F* function, Ts&&... xs) {
+  caf::actor_config config{where};
+  return system.spawn_functor<caf::lazy_init>(std::true_type{}, config, function, std::forward<Ts>(xs)...);
+}
+
+}  // namespace doorstep

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// MAILBOX: everything owed to one user. Thin: the decisions are runtime/outbox, this actor carries them out. Runs on its shard's lane.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/lane.hpp"
+#include "actors/services.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+#include <optional>
+#include <vector>
+
+namespace doorstep {
+
+/// What a mailbox is born with.
+struct mailbox_birth {
+  address user;
+  sequence open_horizon;  ///< where the log stood when an earlier life of this mailbox may still have pushed
+  shard_actor shard;
+  writer_actor writer;
+};
+
+struct mailbox_state {
+  explicit mailbox_state(on_lane<mailbox_actor::base>*) {}
+  static inline const char* name = "mailbox";
+
+  struct session {
+    caf::strong_actor_ptr who;
+    unsigned slot;
+    bool counts;
+  };
+
+  mailbox_birth birth;
+  std::optional<outbox> owed;
+  outbox_effects out;
+  std::vector<session> sessions;
+  std::uint64_t seen = 0;             ///< delivers and attaches, for the passivation handshake
+  steady_time rings_at = steady_time::max();
+  steady_time idle_since{}, save_not_before{};
+  bool recount = false;               ///< the store has to count unread messages once the record is saved
+  bool draining = false;
+  std::uint64_t load_failures = 0;
+  actor_age age;
+};
+using mailbox_self = caf::stateful_actor<mailbox_state, on_lane<mailbox_actor::base>>;
+
+mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, mailbox_birth birth);
+
+}  // namespace doorstep

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/reports.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <algorithm>
+
+namespace doorstep {
+
+namespace json = boost::json;
+
+namespace {
+
+json::object head(const address& user, bool loaded) {
+  json::object x;
+  x["user"] = json::string(user.id().data(), user.id().size());
+  x["address"] = json::string(user.text().data(), user.text().size());
+  x["loaded"] = loaded;
+  return x;
+}
+
+json::object message_of(const message& m) {
+  json::object x;
+  x["seq"] = m.seq.value;
+  x["id"] = m.id;
+  x["type"] = m.what->type;
+  x["appended_ms"] = m.appended.value;
+  return x;
+}
+
+json::object actor_of(const actor_report& a) {
+  json::object x;
+  x["kind"] = a.kind;
+  x["id"] = a.id;
+  json::object state;
+  for (const auto& [name, value] : a.numbers)
+    state[name] = value;
+  x["state"] = std::move(state);
+  x["restarts"] = a.restarts;
+  x["queue"] = a.queue;
+  x["age_ms"] = a.age.count();
+  if (!a.children.empty()) {
+    json::array children;
+    for (const auto& child : a.children)
+      children.push_back(actor_of(child));
+    x["children"] = std::move(children);
+  }
+  return x;
+}
+
+}  // namespace
+
+std::string describe_mailbox(const address& user, const outbox& owed, std::size_t sessions, steady_time now) {
+  auto x = head(user, true);
+  x["sessions"] = sessions;
+  x["floor"] = owed.floor().value;
+  x["unread"] = owed.unread();
+  // More than these may wait in the store; `more` says so.
+  x["owed"] = owed.in_flight_count() + owed.queued_count();
+  x["more"] = owed.is_behind();
+  json::array flight;
+  for (const auto& f : owed.in_flight()) {
+    auto m = message_of(*f.what);
+    m["attempt"] = f.attempt;
+    if (f.next_retry)
+      m["next_retry_ms"] = std::max<std::int64_t>(0, std::chrono::duration_cast<milliseconds>(*f.next_retry - now).count());
+    else
+      m["next_retry_ms"] = nullptr;
+    flight.push_back(std::move(m));
+  }
+  x["in_flight"] = std::move(flight);
+  return json::serialize(x);
+}
+
+std::string describe_stored(const address& user, const stored_mailbox& what) {
+  auto x = head(user, false);
+  x["sessions"] = 0;
+  x["floor"] = what.record.acked.floor().value;
+  x["unread"] = what.unread;
+  x["owed"] = std::count_if(what.page.messages.begin(), what.page.messages.end(), [&](const message_ptr& m) { return !what.record.acked.is_acked(m->seq); });
+  x["more"] = what.page.more;
+  x["in_flight"] = json::array();
+  return json::serialize(x);
+}
+
+std::string describe_dead_letters(const std::vector<dead_letter>& page) {
+  json::array all;
+  for (const auto& d : page) {
+    json::object x;
+    x["id"] = d.id;
+    x["reason"] = json::string(name(d.reason).data(), name(d.reason).size());
+    x["detail"] = d.detail;
+    if (!d.to.empty() && !d.to.is_dead_letters())
+      x["address"] = json::string(d.to.text().data(), d.to.text().size());
+    if (d.offset >= 0) {
+      x["source"] = d.source;
+      x["topic"] = d.topic;
+      x["partition"] = d.partition;
+      x["offset"] = d.offset;
+    }
+    x["first_ms"] = d.first.value;
+    x["last_ms"] = d.last.value;
+    x["attempts"] = d.attempts;
+    if (d.what)
+      x["event"] = json::parse(to_json(*d.what));
+    all.push_back(std::move(x));
+  }
+  json::object whole;
+  whole["next"] = page.empty() ? std::string{} : page.back().id;
+  whole["dead_letters"] = std::move(all);
+  return json::serialize(whole);
+}
+
+std::string describe_actors(const actor_report& top) { return json::serialize(actor_of(top)); }
+
+}  // namespace doorstep

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// GET /v1/mailboxes/<user> and GET /v1/actors as JSON text. Pure.
+#pragma once
+
+#include "actors/messages.hpp"
+
+#include <string>
+
+namespace doorstep {
+
+/// A loaded mailbox: owed, in flight, attempts, next retry.
+std::string describe_mailbox(const address& user, const outbox& owed, std::size_t sessions, steady_time now);
+/// One that is not loaded, from what the store has.
+std::string describe_stored(const address& user, const stored_mailbox& what);
+/// One page of GET /v1/dead-letters.
+std::string describe_dead_letters(const std::vector<dead_letter>& page);
+/// The actors of GET /v1/actors.
+std::string describe_actors(const actor_report& top);
+
+}  // namespace doorstep

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What actors are built with: the parts that main.cpp chose. Outlives every actor; nothing of it travels in a message.
+#pragma once
+
+#include "runtime/config.hpp"
+#include "runtime/metrics.hpp"
+#include "storage/message_log.hpp"
+#include "storage/message_store.hpp"
+
+
+namespace doorstep {
+
+struct services {
+  const config& options;
+  metrics& counts;
+  message_log& log;
+  message_store& store;
+};
+
+/// How long an actor has lived, for GET /v1/actors.
+struct actor_age {
+  steady_time born = std::chrono::steady_clock::now();
+  milliseconds now() const { return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - born); }
+};
+
+}  // namespace doorstep

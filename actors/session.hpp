@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// SESSION: one live connection of one user's device, between the socket and the user's mailbox. Runs on the lane whose loop has the socket.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/lane.hpp"
+#include "actors/services.hpp"
+#include "net/connection.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace doorstep {
+
+struct session_state {
+  explicit session_state(on_lane<session_actor::base>*) {}
+  static inline const char* name = "session";
+
+  std::shared_ptr<connection> socket;
+  const std::vector<shard_actor>* shards = nullptr;
+  address user;
+  identity who;
+  client::connect request;
+  mailbox_actor box;            ///< null until attached
+  sequence seen;                ///< the highest seq pushed here or named by resume
+  bool greeted = false, rings = false;
+  server::receipt later;        ///< receipts that ride on the next push
+  std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
+};
+using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;
+
+/// @param shards one actor a shard of the log, outliving every session.
+session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket, const std::vector<shard_actor>* shards);
+
+/// What the socket talks to: turns its calls into messages.
+std::shared_ptr<connection_handler> make_session_handler(session_actor who);
+
+}  // namespace doorstep

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// SHARD: reads one shard of the mailbox log, hands each message to its user's mailbox, and owns and supervises those mailboxes. Runs on a lane.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/lane.hpp"
+#include "actors/services.hpp"
+#include "runtime/origin_filter.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace doorstep {
+
+struct shard_birth {
+  shard_id id{};
+  std::uint64_t from_offset = 0;  ///< the position the store holds
+  writer_actor writer;
+};
+
+struct shard_state {
+  explicit shard_state(on_lane<shard_actor::base>*) {}
+  static inline const char* name = "shard";
+
+  struct entry {
+    mailbox_actor box;
+    std::uint64_t sent = 0;              ///< delivers and attaches
+    std::vector<message_ptr> outgoing;   ///< of the batch in hand
+  };
+
+  shard_birth birth;
+  std::unordered_map<address, entry> boxes;
+  std::unordered_map<caf::actor_addr, address> owners;
+  std::unordered_map<address, std::deque<steady_time>> deaths;  ///< recent restarts of a mailbox that failed
+  std::vector<entry*> touched;
+  origin_filter origins;
+  sequence highest;                      ///< the last record taken: what a mailbox that died here may have pushed
+  sequence takeover;                     ///< the log's end when this shard was opened: what an earlier process may have pushed
+  std::uint64_t next_offset = 0, saved_offset = 0, records = 0, restarts = 0;
+  std::vector<dead_letter> dead;         ///< to be stored before the position goes past them
+  std::vector<message_ptr> unsaved;      ///< for a store that does not share the log's table
+  bool saving = false, rings = false, draining = false;
+  caf::strong_actor_ptr drain_asked_by;
+  actor_age age;
+};
+using shard_self = caf::stateful_actor<shard_state, on_lane<shard_actor::base>>;
+
+shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_birth birth);
+
+}  // namespace doorstep

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a record source calls, on its own thread: spawns a PARTITION for each partition that the group gives us, and hands its records on.
+#pragma once
+
+#include "actors/node.hpp"
+#include "actors/services.hpp"
+#include "storage/record_source.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <atomic>
+#include <map>
+
+namespace doorstep {
+
+class source_door final : public source_listener {
+public:
+  source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router, node_actor node);
+
+  void assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) override;
+  void revoked(const topic_partition& what) override;
+  void records(source_batch batch) override;
+  void reachable(bool yes, const std::string& why) override;
+
+  record_source& source() const { return source_; }
+  /// Any thread.
+  bool is_reachable() const { return reachable_.load(std::memory_order_relaxed); }
+
+private:
+  caf::actor_system& system_;
+  const services& parts_;
+  const source_config& options_;
+  record_source& source_;
+  router_actor router_;
+  node_actor node_;
+  std::map<topic_partition, partition_actor> partitions_;  // of the source's thread
+  std::atomic<bool> reachable_ = true;
+};
+
+}  // namespace doorstep
