@@ -104,14 +104,25 @@ bool connect_all(const load_options& options, client_pool& clients, report& out)
   return there;
 }
 
+/// What the server uses a second with nobody there: its consumer's fetches, mostly. Seconds of CPU a second.
+double measure_alone(const load_options& options, client_pool& clients) {
+  clients.serve(3 * second_ns);  // the consumer group has formed
+  const moment from = look(options, clients);
+  clients.serve(10 * second_ns);
+  const moment to = look(options, clients);
+  return (to.server.cpu - from.server.cpu) / (static_cast<double>(to.at_ns - from.at_ns) / 1e9);
+}
+
 /// W3: everybody connected, nothing happens.
-void run_idle(const load_options& options, client_pool& clients, report& out) {
+void run_idle(const load_options& options, client_pool& clients, double alone, report& out) {
   clients.serve(options.warm_seconds * second_ns);
   const moment from = look(options, clients);
   clients.serve(options.seconds * second_ns);
   const moment to = look(options, clients);
-  const double connection_seconds = static_cast<double>(options.clients.users) * static_cast<double>(to.at_ns - from.at_ns) / 1e9;
-  out.add("idle_us_s_connection", "server CPU us/s a connection", (to.server.cpu - from.server.cpu) * 1e6 / connection_seconds, 3);
+  const double used = (to.server.cpu - from.server.cpu) / (static_cast<double>(to.at_ns - from.at_ns) / 1e9);
+  out.add("idle_us_s_connection", "server CPU us/s a connection, net of alone", (used - alone) * 1e6 / static_cast<double>(options.clients.users), 3);
+  out.add("alone_ms_s", "server CPU ms/s with nobody connected", alone * 1e3, 2);
+  out.add("idle_ms_s", "server CPU ms/s with everybody connected", used * 1e3, 2);
   out.add("pings", "pings answered", static_cast<double>(clients.counts().pings), 0);
   judge_machine(from, to, out);
 }
@@ -240,9 +251,10 @@ int main(int argc, char** argv) {
     bench::ledger book(options.clients.users);
     bench::histogram latency;
     client_pool clients(options.clients, book, latency);
+    const double alone = options.workload == "W3" ? measure_alone(options, clients) : 0;
     if (connect_all(options, clients, out)) {
       if (options.workload == "W3") {
-        run_idle(options, clients, out);
+        run_idle(options, clients, alone, out);
       } else {
         run_unicast(options, clients, book, latency, out);
       }
