@@ -1,1 +1,495 @@
 // SPDX-License-Identifier: Apache-2.0
+// The loop of one source: take what other threads asked for, hand over, set fetching right, commit, poll. Kafka topic -> here -> PARTITION actors.
+// Our own position of each partition (`next`) is the only one that counts: after every pause and rewind librdkafka is told it again by a seek.
+#include "storage/kafka_source.hpp"
+
+#include "runtime/log.hpp"
+#include "storage/kafka_client.hpp"
+#include "storage/kafka_partition.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::size_t drain_records_max = 500;
+constexpr milliseconds drain_time_max{1};
+constexpr milliseconds idle_poll{200};
+constexpr milliseconds retry_pause{250};
+constexpr milliseconds broker_timeout{2000};
+constexpr milliseconds last_commit_timeout{3000};
+constexpr milliseconds gauge_interval{1000};
+
+/// What other threads asked for since the loop looked last.
+struct request {
+  std::size_t granted = 0;
+  std::int64_t committed = -1;
+  std::optional<std::int64_t> rewind;
+};
+
+class kafka_source final : public record_source, private kafka_events {
+public:
+  kafka_source(source_config config, metrics& counters) : config_(std::move(config)), metrics_(counters) {}
+  ~kafka_source() override { stop(); }
+
+  result<void> open() {
+    auto client = kafka_client::make(config_, *this);
+    if (!client) return std::move(client).error();
+    client_ = std::move(*client);
+    return {};
+  }
+
+  const std::string& name() const override { return config_.name; }
+  void start(source_listener& listener) override;
+  void grant(const topic_partition& what, std::size_t records) override;
+  void commit(const topic_partition& what, std::int64_t next_offset) override;
+  void rewind(const topic_partition& what, std::int64_t offset) override;
+  std::vector<lag> lags() const override;
+  void stop() override;
+
+private:
+  // kafka_events, called within poll() and close()
+  void gained(std::vector<topic_partition> partitions) override;
+  void losing(std::vector<topic_partition> partitions, bool taken) override;
+  void trouble(bool down, const std::string& why) override;
+  void ended(const std::string& why) override;
+
+  void run();
+  void take_requests();
+  void hand_over();
+  void set_fetching(held_partition& x);
+  void find_range(held_partition& x);
+  void commit_if_due();
+  void send_commit();
+  bool finish_commit(milliseconds timeout);
+  void commit_before_losing();
+  void drain();
+  void take(polled x);
+  milliseconds poll_time();
+  held_partition* find(std::string_view topic, std::int32_t partition);
+  held_partition make_partition(const group_offset& from) const;
+  void set_reachable(bool yes, const std::string& why);
+  void probe();
+  void publish_lags();
+
+  const source_config config_;
+  metrics& metrics_;
+  std::unique_ptr<kafka_client> client_;
+  source_listener* listener_ = nullptr;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+
+  // the source's thread only
+  std::map<topic_partition, held_partition> partitions_;
+  held_partition* last_found_ = nullptr;
+  bool commit_under_way_ = false, commits_fail_ = false;
+  steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{};
+  bool reachable_ = true, ended_ = false;
+  std::string last_trouble_;
+  std::set<std::string, std::less<>> missing_;  ///< topics that were told of
+
+  mutable std::mutex mutex_;
+  std::map<topic_partition, request> requests_;
+  bool wants_grants_ = false;  ///< the thread sleeps although there is something to do once there is credit
+  std::vector<lag> lags_;
+};
+
+// ---- any thread
+
+void kafka_source::start(source_listener& listener) {
+  listener_ = &listener;
+  if (auto done = client_->subscribe(config_.topics); !done) {
+    log_line(log_level::error, "source", "subscribe-failed").with("source", config_.name).with("why", done.error().detail);
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+void kafka_source::grant(const topic_partition& what, std::size_t records) {
+  const std::lock_guard lock(mutex_);
+  requests_[what].granted += records;
+  if (std::exchange(wants_grants_, false)) client_->wake();
+}
+
+void kafka_source::commit(const topic_partition& what, std::int64_t next_offset) {
+  const std::lock_guard lock(mutex_);
+  auto& noted = requests_[what].committed;
+  noted = std::max(noted, next_offset);
+}
+
+void kafka_source::rewind(const topic_partition& what, std::int64_t offset) {
+  const std::lock_guard lock(mutex_);
+  auto& back = requests_[what].rewind;
+  back = back ? std::min(*back, offset) : offset;
+  client_->wake();
+}
+
+std::vector<record_source::lag> kafka_source::lags() const {
+  const std::lock_guard lock(mutex_);
+  return lags_;
+}
+
+void kafka_source::stop() {
+  if (!stopping_.exchange(true) && client_) client_->wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+// ---- the source's thread
+
+void kafka_source::run() {
+  while (!stopping_) {
+    take_requests();
+    hand_over();
+    for (auto& [what, x] : partitions_) set_fetching(x);
+    commit_if_due();
+    probe();
+    publish_lags();
+    drain();
+  }
+  client_->close();  // calls losing(), which commits
+}
+
+void kafka_source::take_requests() {
+  std::map<topic_partition, request> taken;
+  {
+    const std::lock_guard lock(mutex_);
+    taken.swap(requests_);
+  }
+  const auto now = steady_clock::now();
+  for (const auto& [what, wish] : taken) {
+    const auto found = partitions_.find(what);
+    if (found == partitions_.end()) continue;  // revoked meanwhile
+    auto& x = found->second;
+    if (wish.rewind) {
+      x.intake.drop_held();
+      x.next = *wish.rewind;
+      x.misplaced = true;
+    }
+    if (wish.granted > 0) x.intake.grant(wish.granted, now);
+    // What was not read cannot be durable: such a commit is a late one, about an earlier assignment or a former topic of this name.
+    if (wish.committed <= x.next) x.noted = std::max(x.noted, wish.committed);
+  }
+}
+
+void kafka_source::hand_over() {
+  for (auto& [what, x] : partitions_) {
+    if (!x.generation_kept || !x.intake.has_held() || !x.intake.has_credit()) continue;
+    auto records = x.intake.hand_over();
+    metrics_.records_in.add(static_cast<double>(records.size()));
+    listener_->records({what, std::move(records)});
+  }
+}
+
+/// Brings librdkafka to where this partition should read, or stops it.
+void kafka_source::set_fetching(held_partition& x) {
+  const auto now = steady_clock::now();
+  if (x.out_of_range) return find_range(x);
+  if (!x.paused && !x.misplaced && x.intake.should_pause()) {
+    client_->pause(x.what);
+    x.paused = true;
+  } else if (x.paused && (x.misplaced || x.intake.should_resume(now))) {
+    client_->resume(x.what);
+    x.paused = false;
+    x.misplaced = true;  // what librdkafka believes to be its position after a pause is not relied on
+  }
+  if (!x.misplaced || now < retry_due_) return;
+  if (const auto done = client_->seek(x.what, x.next)) {
+    x.misplaced = false;
+  } else {
+    retry_due_ = now + retry_pause;
+    log_line(log_level::debug, "source", "seek-failed")
+        .with("topic", x.what.topic)
+        .with("partition", x.what.partition)
+        .with("why", done.error().detail);
+  }
+}
+
+/// The broker does not have the offset we want: retention was faster than we, or the topic was made anew.
+void kafka_source::find_range(held_partition& x) {
+  const auto now = steady_clock::now();
+  if (now < retry_due_) return;
+  const auto range = client_->offsets_of(x.what, broker_timeout);
+  if (!range) {
+    retry_due_ = now + retry_pause;
+    return;
+  }
+  x.out_of_range = false;
+  x.misplaced = true;
+  if (x.next < range->low) {
+    // Position 0 of a new group is no loss: nobody had promised anything yet.
+    if (x.next > 0) {
+      log_line(log_level::error, "source", "records-lost-to-retention")
+          .with("source", config_.name)
+          .with("topic", x.what.topic)
+          .with("partition", x.what.partition)
+          .with("from", x.next)
+          .with("to", range->low);
+    }
+    x.next = range->low;
+    return;
+  }
+  if (x.next <= range->end) return;
+  log_line(log_level::error, "source", "topic-made-anew")
+      .with("source", config_.name)
+      .with("topic", x.what.topic)
+      .with("partition", x.what.partition)
+      .with("position", x.next)
+      .with("end", range->end);
+  listener_->revoked(x.what);
+  {
+    const std::lock_guard lock(mutex_);
+    requests_.erase(x.what);  // they were about the former topic
+  }
+  auto fresh = make_partition({x.what, -1, {}});
+  fresh.generation = mint_generation(x.generation);
+  fresh.noted = fresh.next = range->low;
+  fresh.misplaced = true;
+  fresh.paused = x.paused;
+  x = std::move(fresh);
+  listener_->assigned(x.what, x.generation, -1);
+}
+
+void kafka_source::commit_if_due() {
+  const auto now = steady_clock::now();
+  if (commit_under_way_ && !finish_commit(milliseconds{0})) return;
+  const bool generation_waits = std::any_of(partitions_.begin(), partitions_.end(), [](const auto& x) { return !x.second.generation_kept; });
+  if (now < commit_due_ && !(generation_waits && now >= retry_due_)) return;
+  commit_due_ = now + config_.commit_interval;
+  send_commit();
+}
+
+void kafka_source::send_commit() {
+  std::vector<group_offset> offsets;
+  for (auto& [what, x] : partitions_) {
+    if (x.noted <= x.sent) continue;
+    x.sent = x.noted;
+    offsets.push_back({what, x.noted, metadata_of(x.generation)});
+  }
+  if (offsets.empty()) return;
+  client_->commit(offsets);
+  commit_under_way_ = true;
+}
+
+/// @returns false while the outcome is not there.
+bool kafka_source::finish_commit(milliseconds timeout) {
+  const auto outcome = client_->commit_outcome(timeout);
+  if (!outcome) return false;
+  commit_under_way_ = false;
+  if (*outcome) {
+    for (auto& [what, x] : partitions_) {
+      x.committed = x.sent;
+      x.generation_kept = x.generation_kept || x.sent >= 0;
+    }
+  } else {
+    for (auto& [what, x] : partitions_) x.sent = x.committed;  // the next one covers it
+    retry_due_ = steady_clock::now() + retry_pause;
+  }
+  if (commits_fail_ == outcome->has_error()) return true;
+  commits_fail_ = outcome->has_error();
+  if (commits_fail_) {
+    log_line(log_level::warn, "source", "commit-failed").with("source", config_.name).with("why", outcome->error().detail);
+  } else {
+    log_line(log_level::info, "source", "commits-again").with("source", config_.name);
+  }
+  return true;
+}
+
+void kafka_source::commit_before_losing() {
+  if (commit_under_way_ && !finish_commit(last_commit_timeout)) return;
+  send_commit();
+  if (commit_under_way_) finish_commit(last_commit_timeout);
+}
+
+// ---- group membership
+
+held_partition kafka_source::make_partition(const group_offset& from) const {
+  held_partition out{.what = from.what, .intake = source_intake(config_.in_flight_max), .lag = {}, .credit = {}};
+  const auto generation = generation_of(from.metadata);
+  out.generation_kept = from.offset >= 0 && generation.has_value();
+  out.generation = generation ? *generation : mint_generation(0);
+  out.next = from.offset;
+  if (out.generation_kept) {
+    out.noted = out.sent = out.committed = from.offset;
+  } else {
+    out.noted = std::max<std::int64_t>(from.offset, 0);
+  }
+  const auto labelled = [&](const char* name, const char* help) {
+    return metrics_.partition_gauge(name, help, config_.name, from.what.topic, from.what.partition);
+  };
+  out.lag = labelled("doorstep_source_lag_records", "Records of a source partition that are not committed yet.");
+  out.credit = labelled("doorstep_source_credit_records", "Records of a source partition that may be handed over now.");
+  return out;
+}
+
+void kafka_source::gained(std::vector<topic_partition> partitions) {
+  std::vector<group_offset> from;
+  while (!stopping_ && !partitions.empty()) {
+    auto answer = client_->committed(partitions, broker_timeout);
+    if (answer) {
+      from = std::move(*answer);
+      break;
+    }
+    set_reachable(false, answer.error().detail);
+    std::this_thread::sleep_for(retry_pause);  // only where the broker refused at once; nothing is assigned yet, so nothing waits for this thread
+  }
+  client_->assign(from);
+  missing_.clear();
+  if (!from.empty()) set_reachable(true, {});
+  log_line(log_level::info, "source", "partitions-assigned").with("source", config_.name).with("count", static_cast<std::uint64_t>(from.size()));
+  for (const auto& x : from) {
+    auto& made = partitions_.insert_or_assign(x.what, make_partition(x)).first->second;
+    listener_->assigned(made.what, made.generation, x.offset);
+  }
+}
+
+void kafka_source::losing(std::vector<topic_partition> partitions, bool taken) {
+  take_requests();
+  if (!taken) commit_before_losing();
+  log_line(log_level::info, "source", "partitions-revoked")
+      .with("source", config_.name)
+      .with("count", static_cast<std::uint64_t>(partitions.size()))
+      .with("lost", taken);
+  last_found_ = nullptr;
+  for (const auto& what : partitions) {
+    const auto found = partitions_.find(what);
+    if (found == partitions_.end()) continue;
+    found->second.lag.set(0);
+    found->second.credit.set(0);
+    partitions_.erase(found);
+    listener_->revoked(what);
+  }
+  lags_due_ = {};
+}
+
+// ---- polling
+
+void kafka_source::drain() {
+  auto x = client_->poll(poll_time());
+  const auto until = steady_clock::now() + drain_time_max;
+  for (std::size_t count = 1; x.what != polled::kind::nothing; ++count) {
+    take(std::move(x));
+    if (count >= drain_records_max || (count % 16 == 0 && steady_clock::now() >= until)) return;
+    x = client_->poll(milliseconds{0});
+  }
+}
+
+/// How long the thread may sleep. It is woken for grants only where they change something.
+milliseconds kafka_source::poll_time() {
+  if (stopping_) return milliseconds{0};
+  bool wants_grants = false;
+  auto out = idle_poll;
+  for (const auto& [what, x] : partitions_) {
+    wants_grants = wants_grants || x.paused || x.intake.has_held();
+    if (x.paused && x.intake.has_credit()) out = std::min(out, source_intake::trickle_wait);
+    if (x.misplaced || x.out_of_range || !x.generation_kept) out = std::min(out, milliseconds{20});
+    if (x.noted > x.sent) out = std::min(out, config_.commit_interval);
+  }
+  const std::lock_guard lock(mutex_);
+  if (wants_grants && !requests_.empty()) return milliseconds{0};
+  wants_grants_ = wants_grants;
+  return out;
+}
+
+void kafka_source::take(polled x) {
+  switch (x.what) {
+    case polled::kind::record: {
+      auto* const to = find(x.topic, x.partition);
+      if (to == nullptr || to->misplaced || to->out_of_range) return;
+      if (!reachable_) set_reachable(true, {});
+      if (x.record.offset < to->next) {  // the log starts again below us
+        to->out_of_range = true;
+        return;
+      }
+      to->next = x.record.offset + 1;
+      to->intake.take(std::move(x.record));
+      return;
+    }
+    case polled::kind::out_of_range:
+      if (auto* const where = find(x.topic, x.partition)) where->out_of_range = true;
+      return;
+    case polled::kind::missing_topic:
+      if (missing_.emplace(x.topic).second) {
+        log_line(log_level::warn, "source", "topic-missing").with("source", config_.name).with("topic", x.topic).with("why", x.text);
+      }
+      return;
+    case polled::kind::fault: log_line(log_level::debug, "source", "kafka-fault").with("source", config_.name).with("why", x.text); return;
+    case polled::kind::nothing: return;
+  }
+}
+
+held_partition* kafka_source::find(std::string_view topic, std::int32_t partition) {
+  if (last_found_ != nullptr && last_found_->what.partition == partition && last_found_->what.topic == topic) return last_found_;
+  const auto found = partitions_.find({std::string(topic), partition});
+  last_found_ = found == partitions_.end() ? nullptr : &found->second;
+  return last_found_;
+}
+
+// ---- what is told outside
+
+void kafka_source::trouble(bool down, const std::string& why) {
+  if (!down) {
+    last_trouble_ = why;  // says more than the sentence that all brokers are down
+    log_line(log_level::debug, "source", "kafka-trouble").with("source", config_.name).with("why", why);
+    return;
+  }
+  set_reachable(false, last_trouble_.empty() ? why : last_trouble_);
+}
+
+void kafka_source::ended(const std::string& why) {
+  ended_ = true;
+  log_line(log_level::error, "source", "client-ended").with("source", config_.name).with("why", why);
+  set_reachable(false, why);
+}
+
+void kafka_source::set_reachable(bool yes, const std::string& why) {
+  if (yes == reachable_ || (yes && ended_)) return;
+  reachable_ = yes;
+  probe_due_ = steady_clock::now() + retry_pause;
+  if (yes) {
+    last_trouble_.clear();
+    log_line(log_level::info, "source", "reachable-again").with("source", config_.name);
+  } else {
+    log_line(log_level::warn, "source", "unreachable").with("source", config_.name).with("brokers", config_.brokers).with("why", why);
+  }
+  listener_->reachable(yes, why);
+}
+
+/// While the brokers are away: are they back? (An idle topic would not show it.)
+void kafka_source::probe() {
+  if (reachable_ || ended_ || steady_clock::now() < probe_due_) return;
+  if (client_->answers(milliseconds{500})) set_reachable(true, {});
+  probe_due_ = steady_clock::now() + milliseconds{1000};
+}
+
+void kafka_source::publish_lags() {
+  const auto now = steady_clock::now();
+  if (now < lags_due_) return;
+  lags_due_ = now + gauge_interval;
+  std::vector<lag> out;
+  for (auto& [what, x] : partitions_) {
+    const auto end = client_->known_end(what);
+    out.push_back({what, x.committed, end});
+    x.credit.set(static_cast<double>(x.intake.credit()));
+    if (end >= 0) x.lag.set(static_cast<double>(std::max<std::int64_t>(end - std::max<std::int64_t>(x.committed, 0), 0)));
+  }
+  const std::lock_guard lock(mutex_);
+  lags_ = std::move(out);
+}
+
+}  // namespace
+
+result<std::unique_ptr<record_source>> make_kafka_source(const source_config& config, metrics& counters) {
+  auto out = std::make_unique<kafka_source>(config, counters);
+  if (auto opened = out->open(); !opened) return std::move(opened).error();
+  return std::unique_ptr<record_source>(std::move(out));
+}
+
+}  // namespace doorstep
