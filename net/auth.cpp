@@ -12,8 +12,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <optional>
 
 namespace doorstep {
@@ -22,20 +20,6 @@ namespace {
 namespace json = boost::json;
 
 failure refused(std::string why) { return {ec::unauthorized, std::move(why), {}}; }
-
-result<std::string> read_file(const std::string& path, const char* option) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (!in.is_open() || in.bad()) return failure{ec::bad_config, "cannot read " + path, option};
-  return text;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  return text;
-}
 
 /// One base64url part that must be a JSON object.
 std::optional<json::value> object_part(std::string_view part, json::storage_ptr memory) {
@@ -66,18 +50,11 @@ std::optional<std::int64_t> date_of(const json::value& x) {
 
 }  // namespace
 
-result<token_verifier> token_verifier::open(const auth_config& settings) {
+token_verifier token_verifier::open(const auth_config& settings) {
   token_verifier made;
   made.user_claim_ = settings.user_claim;
   made.leeway_ = settings.leeway;
   made.secret_ = settings.hs256_secret;
-  if (!settings.hs256_secret_file.empty()) {
-    if (!settings.hs256_secret.empty()) return failure{ec::bad_config, "auth.hs256_secret and auth.hs256_secret_file are both set", "auth.hs256_secret_file"};
-    auto text = read_file(settings.hs256_secret_file, "auth.hs256_secret_file");
-    if (!text) return text.error();
-    made.secret_ = std::string(trimmed(*text));
-    if (made.secret_.empty()) return failure{ec::bad_config, settings.hs256_secret_file + " is empty", "auth.hs256_secret_file"};
-  }
   return made;
 }
 
@@ -133,18 +110,10 @@ std::string token_verifier::make_token(std::string_view user, std::chrono::secon
   return text + '.' + base64url({reinterpret_cast<const char*>(signature.data()), signature.size()});
 }
 
-result<key_ring> key_ring::open(const internal_config& settings) {
+key_ring key_ring::open(const internal_config& settings) {
   key_ring made;
   for (const auto& key : settings.api_keys)
     if (!key.empty()) made.keys_.push_back(key);
-  if (settings.api_keys_file.empty()) return made;
-  auto text = read_file(settings.api_keys_file, "internal.api_keys_file");
-  if (!text) return text.error();
-  for (std::string_view rest = *text; !rest.empty();) {
-    const auto end = std::min(rest.find('\n'), rest.size());
-    if (const auto key = trimmed(rest.substr(0, end)); !key.empty()) made.keys_.emplace_back(key);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
   return made;
 }
 

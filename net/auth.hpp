@@ -19,8 +19,8 @@ class token_verifier {
 public:
   static constexpr std::size_t token_bytes_max = 8 * 1024;
 
-  /// Reads auth.hs256_secret_file where it is set. @returns ec::bad_config when it cannot be read or both are set.
-  static result<token_verifier> open(const auth_config& settings);
+  /// load_config() has put the contents of auth.hs256_secret_file into hs256_secret.
+  static token_verifier open(const auth_config& settings);
 
   /// @returns ec::unauthorized with the reason. Without a configured secret every token is refused.
   result<identity> verify(std::string_view token, unix_ms now) const;
@@ -37,8 +37,8 @@ private:
 
 class key_ring {
 public:
-  /// internal.api_keys and the lines of internal.api_keys_file. @returns ec::bad_config when the file cannot be read.
-  static result<key_ring> open(const internal_config& settings);
+  /// load_config() has put the lines of internal.api_keys_file into api_keys.
+  static key_ring open(const internal_config& settings);
   /// Takes the same time for every key that is not there.
   bool contains(std::string_view key) const;
   bool empty() const { return keys_.empty(); }

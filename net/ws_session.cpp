@@ -18,8 +18,9 @@ namespace websocket = boost::beast::websocket;
 namespace http = boost::beast::http;
 using std::chrono::steady_clock;
 
-constexpr milliseconds close_patience{2000};  ///< for the client's half of the closing handshake
-constexpr std::size_t more_bytes = 8 * 1024;  ///< read at once of a frame that did not fit the first chunk
+constexpr milliseconds close_patience{2000};    ///< for the client's half of the closing handshake
+constexpr milliseconds farewell_patience{250};  ///< for the end of the stream, once both halves are done
+constexpr std::size_t more_bytes = 8 * 1024;    ///< read at once of a frame that did not fit the first chunk
 
 std::string text_of(const boost::asio::ip::tcp::endpoint& x) {
   const auto host = x.address().to_string();
@@ -56,8 +57,9 @@ void ws_session::start(const http_request& upgrade) {
   ws_->text(true);
   // The limit is ours to watch (on_read): Beast's own would send 1009 without the disconnect object. Its stays as a far stop.
   ws_->read_message_max(0);
-  ws_->control_callback([this](websocket::frame_type, boost::beast::string_view) {
+  ws_->control_callback([this](websocket::frame_type kind, boost::beast::string_view) {
     heard_ = steady_clock::now();
+    if (kind == websocket::frame_type::close) return on_close_frame();
     if (state_ < state::closing && !take_rate(heard_)) close(close_code::too_many_frames, "too many frames a second", milliseconds{0});
   });
   if (site_->settings.ws.compression) {
@@ -96,8 +98,8 @@ void ws_session::read() {
 
 void ws_session::on_read(const boost::system::error_code& error, std::size_t bytes) {
   if (state_ == state::gone) return finish_operation();
-  if (error) return close_sent_ ? finish_operation() : drop();
-  if (state_ == state::closing) return;
+  if (error) return state_ == state::closing && close_sent_ ? finish_operation() : drop();
+  if (state_ >= state::closing) return;
   const bool first = inbox_.empty();
   if (!first) inbox_.resize(inbox_.size() - more_bytes + bytes);
   const auto whole = first ? std::string_view(chunk_.data(), bytes) : std::string_view(inbox_);
@@ -112,6 +114,20 @@ void ws_session::on_read(const boost::system::error_code& error, std::size_t byt
     inbox_.assign(whole);
   }
   read();
+}
+
+/// The client goes, or agrees that we go. Beast answers; it would then wait for the end of the stream for as long as the client likes.
+void ws_session::on_close_frame() {
+  if (state_ == state::gone) return;
+  state_ = state::leaving;
+  deadline_ = heard_ + farewell_patience;
+  desk_.timers.set(*this, deadline_);
+  part();
+}
+
+/// In a turn of its own: this can be reached from a call that the handler made.
+void ws_session::part() {
+  if (handler_) desk_.where.post([handler = std::exchange(handler_, nullptr)] { handler->closed(); });
 }
 
 bool ws_session::take_rate(steady_time now) {
@@ -164,7 +180,8 @@ void ws_session::handle(std::vector<client::command> commands) {
     } else if (auto* newer = std::get_if<client::refresh>(&x)) {
       on_refresh(std::move(*newer));
     } else {
-      commands[kept++] = std::move(x);
+      if (&commands[kept] != &x) commands[kept] = std::move(x);
+      ++kept;
     }
   }
   if (kept == 0 || state_ != state::connected) return;
@@ -230,6 +247,7 @@ steady_time ws_session::due(steady_time now) {
       close(close_code::connect_timeout, "no connect object came in time", milliseconds{0});
       return deadline_;
     case state::closing:
+    case state::leaving:
       if (now >= deadline_) drop();
       return deadline_;
     case state::gone: return now;
@@ -299,7 +317,7 @@ void ws_session::close(close_code code, std::string reason, milliseconds delay) 
 
 void ws_session::flush() {
   flush_asked_ = false;
-  if (writing_ || state_ == state::gone || state_ == state::accepting) return;
+  if (writing_ || state_ >= state::leaving || state_ == state::accepting) return;
   if (!filling_.empty()) {
     writing_ = true;
     in_flight_ = std::move(filling_);
@@ -337,8 +355,7 @@ void ws_session::drop() {
       ws_->next_layer().close(ignored);
     }
     slot_.give_back();
-    // In a turn of its own: drop() can be reached from a call that the handler made.
-    if (handler_) desk_.where.post([handler = std::exchange(handler_, nullptr)] { handler->closed(); });
+    part();
   }
   finish_operation();
 }

@@ -39,11 +39,13 @@ public:
 
 private:
   using stream = boost::beast::websocket::stream<tcp_socket, true>;
-  enum class state : std::uint8_t { accepting, waiting, connected, closing, gone };
+  enum class state : std::uint8_t { accepting, waiting, connected, closing, leaving, gone };
 
   void read();
   void on_read(const boost::system::error_code& error, std::size_t bytes);
   void on_frame(std::string_view text);
+  void on_close_frame();
+  void part();
   void on_first(client::connect request);
   void on_refresh(client::refresh request);
   void handle(std::vector<client::command> commands);
