@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every message store promises, beside its log or on the log's own table. A new implementation joins at the bottom.
+#include "storage/message_store.hpp"
+
+#include "tests/support/engines.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+namespace doorstep::test {
+namespace {
+
+class store_contract : public testing::TestWithParam<std::string> {
+protected:
+  /// Gives the store messages the way its log does. @returns their seqs.
+  std::vector<sequence> keep(std::vector<log_entry> entries) {
+    std::vector<sequence> out;
+    if (at->store->shares_log()) {
+      for (const auto& x : append(*at, std::move(entries)).value()) out.push_back(x.seq);
+      return out;
+    }
+    store_batch batch;
+    for (auto& x : entries) {
+      const auto shard = shard_of(x.to, static_cast<std::uint32_t>(options.log.shards));
+      out.push_back(sequence::at(0, next[shard]++));
+      batch.messages.push_back(std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue}));
+    }
+    for (const auto& [shard, offset] : next) batch.positions.push_back({shard, offset});
+    write(*at, batch).value();
+    write(*at, batch).value();  // every part is safe to write twice
+    return out;
+  }
+
+  static cursor_record record(const std::string& who, std::uint64_t version, sequence floor, std::vector<sequence> above = {}) {
+    cursor_record out;
+    out.user = user(who);
+    out.version = version;
+    out.acked = cursor(floor, std::move(above));
+    return out;
+  }
+
+  scratch_folder folder;
+  config options = test_config(folder);
+  std::unique_ptr<engines> at = make_engines(GetParam(), options);
+  std::map<shard_id, std::uint64_t> next;
+};
+
+std::vector<std::string> event_ids(const std::vector<message_ptr>& messages) {
+  std::vector<std::string> out;
+  for (const auto& x : messages) out.push_back(x->what->id);
+  return out;
+}
+
+TEST_P(store_contract, a_user_nobody_wrote_to_has_an_empty_mailbox) {
+  const auto box = load(*at, user("nobody")).value();
+  EXPECT_EQ(box.record.version, 0u);
+  EXPECT_EQ(box.record.user, user("nobody"));
+  EXPECT_TRUE(box.page.messages.empty());
+  EXPECT_FALSE(box.page.more);
+  EXPECT_EQ(box.unread, 0u);
+}
+
+TEST_P(store_contract, a_mailbox_starts_after_its_floor_with_the_messages_whole) {
+  const auto seqs = keep({entry_for("alice", "1"), entry_for("bob", "1"), entry_for("alice", "2"), entry_for("alice", "3")});
+  write(*at, {{}, {record("alice", 1, seqs[0], {seqs[3]})}, {}, {}}).value();
+  const auto box = load(*at, user("alice")).value();
+  EXPECT_EQ(box.record.version, 1u);
+  EXPECT_EQ(box.record.acked, cursor(seqs[0], {seqs[3]}));
+  ASSERT_THAT(event_ids(box.page.messages), testing::ElementsAre("2", "3"));
+  const auto& second = *box.page.messages[0];
+  EXPECT_EQ(second.seq, seqs[2]);
+  EXPECT_EQ(second.id, message_id("/test", "2", user("alice")));
+  EXPECT_EQ(second.what->data, R"({"n":"2"})");
+  EXPECT_EQ(second.appended, unix_ms{1'000'000});
+}
+
+TEST_P(store_contract, pages_follow_each_other_in_seq_order_without_gap_or_repeat) {
+  std::vector<log_entry> entries;
+  for (int i = 0; i < 25; ++i) {
+    entries.push_back(entry_for("alice", std::to_string(i)));
+    entries.push_back(entry_for("bob", std::to_string(i)));
+  }
+  keep(std::move(entries));
+  std::vector<std::string> found;
+  sequence after;
+  for (bool more = true; more;) {
+    const auto page = read(*at, user("alice"), after, 10).value();
+    ASSERT_LE(page.messages.size(), 10u);
+    ASSERT_FALSE(page.messages.empty());
+    for (const auto& x : page.messages) {
+      ASSERT_GT(x->seq, after);
+      after = x->seq;
+      found.push_back(x->what->id);
+    }
+    more = page.more;
+  }
+  ASSERT_EQ(found.size(), 25u);
+  for (int i = 0; i < 25; ++i) EXPECT_EQ(found[static_cast<std::size_t>(i)], std::to_string(i));
+}
+
+TEST_P(store_contract, a_page_that_ends_exactly_at_the_end_says_there_is_no_more) {
+  keep({entry_for("alice", "1"), entry_for("alice", "2")});
+  EXPECT_FALSE(read(*at, user("alice"), {}, 2).value().more);
+  EXPECT_TRUE(read(*at, user("alice"), {}, 1).value().more);
+}
+
+TEST_P(store_contract, complete_to_covers_what_was_stored_before_the_read) {
+  const auto seqs = keep({entry_for("alice", "1"), entry_for("alice", "2")});
+  EXPECT_GE(read(*at, user("alice"), {}, 1).value().complete_to, seqs[1]);
+  EXPECT_GE(load(*at, user("alice")).value().page.complete_to, seqs[1]);
+}
+
+TEST_P(store_contract, two_messages_of_one_millisecond_are_two_messages) {
+  keep({entry_for("alice", "1", 5'000), entry_for("alice", "2", 5'000)});
+  EXPECT_THAT(event_ids(read(*at, user("alice"), {}).value().messages), testing::ElementsAre("1", "2"));
+}
+
+TEST_P(store_contract, an_older_cursor_never_replaces_a_newer_one) {
+  write(*at, {{}, {record("alice", 5, {50})}, {}, {}}).value();
+  write(*at, {{}, {record("alice", 4, {90})}, {}, {}}).value();
+  EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{50});
+  write(*at, {{}, {record("alice", 7, {70}), record("alice", 6, {60})}, {}, {}}).value();
+  const auto now = load(*at, user("alice")).value().record;
+  EXPECT_EQ(now.version, 7u);
+  EXPECT_EQ(now.acked.floor(), sequence{70});
+}
+
+TEST_P(store_contract, a_cursor_keeps_horizon_and_what_the_person_read) {
+  auto x = record("alice", 1, {3}, {{5}, {9}});
+  x.horizon = {{40}, true};
+  x.read_upto = {2};
+  write(*at, {{}, {x}, {}, {}}).value();
+  const auto found = load(*at, user("alice")).value().record;
+  EXPECT_EQ(found.acked, x.acked);
+  EXPECT_EQ(found.horizon, x.horizon);
+  EXPECT_EQ(found.read_upto, x.read_upto);
+}
+
+TEST_P(store_contract, unread_counts_messages_above_what_the_person_read) {
+  const auto seqs = keep({entry_for("alice", "1"), entry_for("alice", "2"), entry_for("bob", "1"), entry_for("alice", "3")});
+  EXPECT_EQ(load(*at, user("alice")).value().unread, 3u);
+  auto x = record("alice", 1, seqs[3]);
+  x.read_upto = seqs[1];
+  write(*at, {{}, {x}, {}, {}}).value();
+  EXPECT_EQ(load(*at, user("alice")).value().unread, 1u) << "acked is not read";
+}
+
+TEST_P(store_contract, a_write_that_may_wait_becomes_durable_all_the_same) {
+  write(*at, {{}, {record("alice", 1, {7})}, {}, {}}, urgency::soon).value();
+  EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{7});
+}
+
+TEST_P(store_contract, a_dead_letter_written_twice_is_kept_once_and_pages_go_on_after_an_id) {
+  dead_letter x{"orders/3/17", {}, {12}, dead_reason::malformed, "not JSON", "orders", "orders", 3, 17, entry_for("x", "17").what, {1}, {2}, 4};
+  auto later = x;
+  later.detail = "another story";
+  auto second = x;
+  second.id = "orders/3/18";
+  second.to = user("alice");
+  second.reason = dead_reason::max_attempts;
+  write(*at, {{}, {}, {x}, {}}).value();
+  write(*at, {{}, {}, {later, second}, {}}).value();
+  const auto all = dead_letters(*at).value();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].id, "orders/3/17");
+  EXPECT_EQ(all[0].detail, "not JSON");
+  EXPECT_EQ(all[0].offset, 17);
+  EXPECT_EQ(all[0].attempts, 4u);
+  EXPECT_TRUE(all[0].to.empty());
+  EXPECT_EQ(all[0].what->id, "17");
+  EXPECT_EQ(all[1].to, user("alice"));
+  EXPECT_EQ(all[1].reason, dead_reason::max_attempts);
+  const auto rest = dead_letters(*at, {"orders/3/17", 10}).value();
+  ASSERT_EQ(rest.size(), 1u);
+  EXPECT_EQ(rest[0].id, "orders/3/18");
+  EXPECT_EQ(dead_letters(*at, {"", 1}).value().size(), 1u);
+}
+
+TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
+  if (at->log) at->log->stop();
+  const answer<void> before, after;
+  at->store->write({{}, {record("alice", 1, {7})}, {}, {}}, urgency::soon, before.taker());
+  at->store->stop();
+  ASSERT_TRUE(before.ready());
+  EXPECT_TRUE(before.wait().has_value());
+  at->store->write({{}, {record("alice", 2, {8})}, {}, {}}, urgency::now, after.taker());
+  EXPECT_EQ(after.wait().error().code, ec::stopping);
+  const answer<stored_mailbox> loaded;
+  at->store->load(user("alice"), 1, loaded.taker());
+  EXPECT_EQ(loaded.wait().error().code, ec::stopping);
+}
+
+INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store"), [](const auto& info) {
+  auto name = info.param;
+  for (auto& c : name)
+    if (c == '-') c = '_';
+  return name;
+});
+
+}  // namespace
+}  // namespace doorstep::test

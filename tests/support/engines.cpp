@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Logs and stores for the contract suites.
+#include "tests/support/engines.hpp"
+
+#include "storage/sqlite_database.hpp"
+#include "storage/sqlite_store.hpp"
+#include "tests/support/memory_log.hpp"
+#include "tests/support/memory_store.hpp"
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <stdexcept>
+#include <utility>
+
+namespace doorstep::test {
+
+scratch_folder::scratch_folder() {
+  auto pattern = (std::filesystem::temp_directory_path() / "doorstep-test-XXXXXX").string();
+  if (!mkdtemp(pattern.data())) throw std::runtime_error("cannot make a scratch folder");
+  path_ = pattern;
+}
+
+scratch_folder::~scratch_folder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+engines::~engines() {
+  if (log) log->stop();
+  if (store) store->stop();
+}
+
+config test_config(const scratch_folder& in) {
+  config out;
+  out.store.path = in.file("data/doorstep.db");
+  out.log.shards = 4;
+  return out;
+}
+
+std::unique_ptr<engines> make_engines(const std::string& kind, const config& options) {
+  auto out = std::make_unique<engines>();
+  const auto shards = static_cast<std::uint32_t>(options.log.shards);
+  if (kind == "memory") {
+    auto log = std::make_unique<memory_log>(memory_log_options{shards, 0, options.log.queue_entries_max, options.log.dedup_window});
+    auto store = std::make_unique<memory_store>(*log);
+    out->run = [log = log.get(), store = store.get()] {
+      while (log->run() || store->run()) {}
+    };
+    out->log = std::move(log);
+    out->store = std::move(store);
+  } else if (kind == "memory-store") {
+    auto store = std::make_unique<memory_store>(shards);
+    out->run = [store = store.get()] {
+      while (store->run()) {}
+    };
+    out->store = std::move(store);
+  } else if (kind == "embedded") {
+    auto opened = open_embedded(options, *out->counts).value();
+    out->log = std::move(opened.log);
+    out->store = std::move(opened.store);
+  } else if (kind == "sqlite-store") {
+    out->store = open_sqlite_store(options, *out->counts).value();
+  } else {
+    throw std::invalid_argument("there is no engine " + kind);
+  }
+  return out;
+}
+
+log_sink record_taker::sink() {
+  return [this](log_batch batch) {
+    const std::lock_guard lock(mutex_);
+    for (auto& x : batch.records) records_.push_back(std::move(x));
+    next_ = batch.next_offset;
+    changed_.notify_all();
+  };
+}
+
+std::vector<logged> record_taker::wait_for(std::size_t count) {
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_for(lock, std::chrono::seconds(30), [&] { return records_.size() >= count; }))
+    throw std::runtime_error("only " + std::to_string(records_.size()) + " of " + std::to_string(count) + " records came within 30 s");
+  return records_;
+}
+
+std::vector<logged> record_taker::taken() const {
+  const std::lock_guard lock(mutex_);
+  return records_;
+}
+
+std::uint64_t record_taker::next_offset() const {
+  const std::lock_guard lock(mutex_);
+  return next_;
+}
+
+address user(const std::string& id) { return address::user(id).value(); }
+
+log_entry entry_for(const std::string& who, const std::string& event_id, std::int64_t appended_ms) {
+  event what;
+  what.id = event_id;
+  what.source = "/test";
+  what.type = "test.happened";
+  what.data_content_type = "application/json";
+  what.data = R"({"n":")" + event_id + R"("})";
+  log_entry out;
+  out.to = user(who);
+  out.id = message_id(what.source, what.id, out.to);
+  out.what = std::make_shared<const event>(std::move(what));
+  out.appended = {appended_ms};
+  return out;
+}
+
+log_entry entry_from(const std::shared_ptr<const origin_partition>& from, std::int64_t offset, std::int64_t floor, const std::string& who) {
+  auto out = entry_for(who, from->topic + "/" + std::to_string(from->partition) + "/" + std::to_string(offset));
+  out.came_from = {from, offset, floor};
+  return out;
+}
+
+result<std::vector<appended>> append(engines& to, std::vector<log_entry> entries) {
+  const answer<std::vector<appended>> verdicts;
+  to.log->append(std::move(entries), admission::credited, verdicts.taker());
+  to.run();
+  return verdicts.wait();
+}
+
+result<void> write(engines& to, store_batch batch, urgency when) {
+  const answer<void> done;
+  to.store->write(std::move(batch), when, done.taker());
+  to.run();
+  return done.wait();
+}
+
+result<stored_mailbox> load(engines& from, const address& who, std::size_t limit) {
+  const answer<stored_mailbox> found;
+  from.store->load(who, limit, found.taker());
+  from.run();
+  return found.wait();
+}
+
+result<stored_page> read(engines& from, const address& who, sequence after, std::size_t limit) {
+  const answer<stored_page> found;
+  from.store->read(who, after, limit, found.taker());
+  from.run();
+  return found.wait();
+}
+
+result<std::vector<dead_letter>> dead_letters(engines& from, dead_letter_query query) {
+  const answer<std::vector<dead_letter>> found;
+  from.store->dead_letters(std::move(query), found.taker());
+  from.run();
+  return found.wait();
+}
+
+}  // namespace doorstep::test
