@@ -33,7 +33,8 @@ void histogram::observe(std::chrono::nanoseconds x) const {
 
 namespace {
 
-template <class T> struct row {
+template <class T>
+struct row {
   T metrics::*member;
   const char* name;
   const char* help;

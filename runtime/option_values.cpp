@@ -15,7 +15,8 @@ namespace {
 using sv = std::string_view;
 using problem = std::optional<std::string>;
 
-template <class... Parts> std::string text_of(const Parts&... parts) {
+template <class... Parts>
+std::string text_of(const Parts&... parts) {
   std::string out;
   (out.append(parts), ...);
   return out;

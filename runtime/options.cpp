@@ -11,9 +11,15 @@ namespace {
 
 using sv = std::string_view;
 
-template <auto Section, auto Member> option_field in(config& c, std::size_t) { return &((c.*Section).*Member); }
+template <auto Section, auto Member>
+option_field in(config& c, std::size_t) {
+  return &((c.*Section).*Member);
+}
 
-template <auto Member> option_field of_row(config& c, std::size_t row) { return &(c.sources[row].*Member); }
+template <auto Member>
+option_field of_row(config& c, std::size_t row) {
+  return &(c.sources[row].*Member);
+}
 
 bool is_digits(sv text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });

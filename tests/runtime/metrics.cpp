@@ -4,6 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -75,6 +78,26 @@ TEST(metrics, names_follow_prometheus_counters_end_in_total_and_nothing_else_doe
     counters += kind == "counter" ? 1 : 0;
   }
   EXPECT_EQ(counters, 31);
+}
+
+std::set<std::string> names_in(const std::string& text) {
+  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz0123456789_";
+  std::set<std::string> out;
+  for (auto at = text.find("doorstep_"); at != std::string::npos; at = text.find("doorstep_", at + 1)) {
+    out.insert(text.substr(at, text.find_first_not_of(letters, at) - at));
+  }
+  return out;
+}
+
+TEST(metrics, alert_rules_and_dashboard_ask_only_for_what_there_is) {
+  auto known = names_in(metrics().text());
+  known.insert({"doorstep_source_lag_records", "doorstep_source_credit_records"});  // with labels, from the source
+  for (const auto* file : {"conf/alerts.yaml", "conf/dashboard.json"}) {
+    std::ifstream in(std::string(DOORSTEP_TREE "/") + file);
+    const auto asked = names_in({std::istreambuf_iterator<char>(in), {}});
+    EXPECT_GT(asked.size(), 10U) << file;
+    for (const auto& name : asked) EXPECT_TRUE(known.contains(name)) << file << " asks for " << name;
+  }
 }
 
 TEST(metrics, two_instances_do_not_share_anything) {
