@@ -1,2 +1,292 @@
 // SPDX-License-Identifier: Apache-2.0
-int main() { return 0; }
+// The program: reads the command line, chooses the concrete parts, waits for a signal, drains. No logic of its own.
+// Exit codes: 0 ok, 1 runtime failure, 2 usage, 78 bad configuration.
+#include "actors/house.hpp"
+#include "net/auth.hpp"
+#include "net/server.hpp"
+#include "runtime/config.hpp"
+#include "runtime/log.hpp"
+#include "storage/kafka_source.hpp"
+#include "storage/sqlite_database.hpp"
+#include "web/assets.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <thread>
+
+extern char** environ;
+
+namespace {
+
+using namespace doorstep;
+
+constexpr int exit_failure = 1, exit_usage = 2, exit_config = 78;
+constexpr const char* version_text = "doorstep " DOORSTEP_VERSION;
+
+int complain(const failure& why) {
+  std::cerr << "doorstep: " << (why.code == ec::bad_config ? why.detail : to_string(why)) << "\n";
+  return why.code == ec::bad_config ? exit_config : exit_failure;
+}
+
+std::vector<std::string> environment() {
+  std::vector<std::string> all;
+  for (char** x = environ; *x != nullptr; ++x)
+    all.emplace_back(*x);
+  return all;
+}
+
+/// The flags that stand for options; each is the option's short name on the command line.
+struct settings_flags {
+  std::string file;
+  std::vector<std::string> set;
+  std::map<std::string, std::string> named;  // option -> value
+  std::vector<std::string> topics;
+
+  void add_to(CLI::App& app) {
+    app.add_option("-c,--config", file, "TOML file; every option: doorstep default-config")->type_name("FILE");
+    app.add_option("--set", set, "any option, e.g. --set delivery.window=16 (may be repeated)")->type_name("OPTION=VALUE")->allow_extra_args(false);
+    flag(app, "--listen", "http.listen", "public address");
+    flag(app, "--internal-listen", "internal.listen", "internal address");
+    flag(app, "--data", "store.path", "the SQLite file");
+    flag(app, "--kafka", "sources.0.brokers", "brokers of a source, host:port[,host:port]");
+    flag(app, "--group", "sources.0.group", "its consumer group");
+    flag(app, "--format", "sources.0.format", "its format: cloudevents or json");
+    app.add_option("--topic", topics, "topic of that source (may be repeated)")->type_name("NAME")->allow_extra_args(false);
+    flag(app, "--log-level", "logging.level", "debug, info, warn, error or off");
+  }
+
+  result<config> load() const {
+    std::string text;
+    if (!file.empty()) {
+      std::ifstream in(file);
+      if (!in)
+        return failure{ec::bad_config, file + ": cannot be read", {}};
+      text.assign(std::istreambuf_iterator<char>(in), {});
+    }
+    std::vector<override_value> flags;
+    for (const auto& [option, value] : named)
+      if (!value.empty())
+        flags.push_back({option, value, "the flag for " + option});
+    if (!topics.empty()) {
+      std::string joined;
+      for (const auto& x : topics)
+        joined += (joined.empty() ? "" : ",") + x;
+      flags.push_back({"sources.0.topics", joined, "--topic"});
+    }
+    for (const auto& x : set) {
+      const auto equals = x.find('=');
+      if (equals == std::string::npos)
+        return failure{ec::bad_config, "--set " + x + ": write OPTION=VALUE", {}};
+      flags.push_back({x.substr(0, equals), x.substr(equals + 1), "--set"});
+    }
+    return load_config(text, file, environment(), flags);
+  }
+
+private:
+  void flag(CLI::App& app, const char* name, const char* option, const char* what) { app.add_option(name, named[option], what)->type_name("VALUE"); }
+};
+
+const asset* demo_file(std::string_view path) {
+  static const auto all = [] {
+    std::map<std::string, asset, std::less<>> files;
+    for (const char* x : {"/", "/index.html", "/demo.css", "/demo.js", "/doorstep-client.js", "/icon.svg"})
+      if (const auto* file = find_web_asset(x))
+        files.emplace(x, asset{std::string(file->content_type), std::string(file->body)});
+    return files;
+  }();
+  const auto found = all.find(path);
+  return found == all.end() ? nullptr : &found->second;
+}
+
+std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
+  const auto count = wanted > 0 ? wanted : std::max<std::size_t>(1, std::thread::hardware_concurrency() / 2);
+  std::vector<std::unique_ptr<loop>> loops;
+  for (std::size_t i = 0; i < count; ++i)
+    loops.push_back(std::make_unique<loop>("lane-" + std::to_string(i)));
+  return loops;
+}
+
+template <class T>
+std::vector<T*> pointers(const std::vector<std::unique_ptr<T>>& all) {
+  std::vector<T*> raw;
+  for (const auto& x : all)
+    raw.push_back(x.get());
+  return raw;
+}
+
+/// Waits for SIGTERM or SIGINT, or for a failure that ends the process.
+class ending {
+public:
+  ending() : signals_(io_, SIGTERM, SIGINT) {
+    signals_.async_wait([this](boost::system::error_code ec, int) {
+      if (!ec)
+        io_.stop();
+    });
+  }
+  void fail(std::string why) {
+    boost::asio::post(io_, [this, why = std::move(why)] {
+      why_ = why;
+      io_.stop();
+    });
+  }
+  /// @returns what failed, or an empty text after a signal. From then on a second signal ends the process at once.
+  std::string wait() {
+    io_.run();
+    signals_.cancel();
+    signals_.clear();
+    for (int x : {SIGTERM, SIGINT})
+      std::signal(x, [](int number) { std::_Exit(128 + number); });
+    return why_;
+  }
+
+private:
+  boost::asio::io_context io_;
+  boost::asio::signal_set signals_;
+  std::string why_;
+};
+
+/// Readiness off, intake off, clients away, everything saved. In time or not: what was accepted is durable.
+bool drain(const config& options, house& home, http_server& server, metrics& counts) {
+  const auto deadline = std::chrono::steady_clock::now() + options.runtime.drain_timeout;
+  const auto left = [&] { return std::max(milliseconds{1}, std::chrono::duration_cast<milliseconds>(deadline - std::chrono::steady_clock::now())); };
+  log_line(log_level::info, "main", "draining").with("deadline", format_duration(options.runtime.drain_timeout));
+  server.stop_accepting();
+  home.stop_intake();
+  home.send_clients_away(options.runtime.reconnect_spread);
+  const auto goodbye = std::chrono::steady_clock::now() + options.runtime.drain_timeout / 2;
+  while (counts.sessions.value() > 0 && std::chrono::steady_clock::now() < goodbye)
+    std::this_thread::sleep_for(milliseconds{5});
+  server.stop();
+  return home.drain(left());
+}
+
+int serve(const config& options) {
+  set_log_output(options.logging.level, options.logging.format);
+  if (options.auth.hs256_secret.empty())
+    return complain({ec::bad_config, "auth.hs256_secret or auth.hs256_secret_file must be set: without it no client can prove who it is", {}});
+  if (options.internal.api_keys.empty())
+    return complain({ec::bad_config, "internal.api_keys or internal.api_keys_file must be set: without it nobody can publish or look", {}});
+
+  ending end;
+  metrics counts;
+  auto engines = open_embedded(options, counts);
+  if (!engines)
+    return complain(engines.error());
+  std::vector<std::unique_ptr<record_source>> sources;
+  for (const auto& x : options.sources) {
+    auto made = make_kafka_source(x, counts);
+    if (!made)
+      return complain(made.error());
+    sources.push_back(std::move(*made));
+  }
+  auto loops = start_loops(options.runtime.lanes);
+  int code = 0;
+  {
+    house home({options, counts, *engines->log, *engines->store}, pointers(loops), pointers(sources));
+    home.start([&end](std::string why) { end.fail(std::move(why)); });
+    http_server server(options, pointers(loops), home, home, home, counts, demo_file);
+    if (auto up = server.start(); !up) {
+      home.drain(milliseconds{2000});
+      code = complain(up.error());
+    } else {
+      home.start_sources();
+      log_line(log_level::info, "main", "ready").with("version", DOORSTEP_VERSION).with("public", server.public_port()).with("internal", server.internal_port())
+        .with("sources", sources.size()).with("lanes", loops.size());
+      const auto why = end.wait();
+      if (!drain(options, home, server, counts)) {
+        log_line(log_level::error, "main", "drain-timed-out").with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
+        engines->log->stop();
+        engines->store->stop();
+        std::_Exit(exit_failure);
+      }
+      if (!why.empty())
+        code = exit_failure;
+    }
+    engines->log->stop();
+    engines->store->stop();
+    for (auto& x : loops)
+      x->stop();
+  }
+  log_line(log_level::info, "main", "stopped").with("code", code);
+  return code;
+}
+
+int gen_token(const std::string& user, const std::string& secret, const std::string& secret_file, const std::string& ttl) {
+  const auto life = parse_duration(ttl);
+  if (!life)
+    return complain({ec::bad_config, "--ttl: " + life.error().detail, {}});
+  std::vector<override_value> flags;
+  if (!secret.empty())
+    flags.push_back({"auth.hs256_secret", secret, "--secret"});
+  if (!secret_file.empty())
+    flags.push_back({"auth.hs256_secret_file", secret_file, "--secret-file"});
+  const auto settings = load_config({}, {}, {}, flags);
+  if (!settings)
+    return complain(settings.error());
+  const auto signer = token_verifier::open(settings->auth);
+  if (!signer.has_secret())
+    return complain({ec::bad_config, "gen-token: --secret or --secret-file is needed", {}});
+  if (auto who = address::user(user); !who)
+    return complain({ec::bad_config, "--user: " + who.error().detail, {}});
+  std::cout << signer.make_token(user, std::chrono::duration_cast<std::chrono::seconds>(*life), wall_now()) << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Doorstep: Kafka events, brought to every user's door, and signed for."};
+  app.require_subcommand(1);
+
+  settings_flags serve_flags, check_flags;
+  auto* serve_command = app.add_subcommand("serve", "run the server");
+  serve_flags.add_to(*serve_command);
+  auto* check_command = app.add_subcommand("check-config", "read the configuration as serve would, and say what is wrong with it");
+  check_flags.add_to(*check_command);
+  auto* default_command = app.add_subcommand("default-config", "print every option with its default");
+  auto* page_command = app.add_subcommand("config-page", "print docs/configuration.md");
+  auto* version_command = app.add_subcommand("version", "print the version");
+
+  std::string user, secret, secret_file, ttl = "30d";
+  auto* token_command = app.add_subcommand("gen-token", "print a token for a user, signed with the configured secret");
+  token_command->add_option("--user", user, "who")->required();
+  token_command->add_option("--secret-file", secret_file, "file with the HS256 secret");
+  token_command->add_option("--secret", secret, "the HS256 secret (seen by everybody who can list processes)");
+  token_command->add_option("--ttl", ttl, "how long it is valid")->capture_default_str();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& why) {
+    const int code = app.exit(why);
+    return code == 0 ? 0 : exit_usage;
+  }
+
+  std::signal(SIGPIPE, SIG_IGN);
+  if (version_command->parsed()) {
+    std::cout << version_text << "\n";
+  } else if (default_command->parsed()) {
+    std::cout << default_config_text();
+  } else if (page_command->parsed()) {
+    std::cout << configuration_page();
+  } else if (token_command->parsed()) {
+    return gen_token(user, secret, secret_file, ttl);
+  } else {
+    const auto options = (serve_command->parsed() ? serve_flags : check_flags).load();
+    if (!options)
+      return complain(options.error());
+    if (serve_command->parsed())
+      return serve(*options);
+    std::cout << "ok\n";
+  }
+  return 0;
+}

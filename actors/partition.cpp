@@ -37,8 +37,16 @@ bool is_stale(partition_self self, const take_records& x) {
 
 void take(partition_self self, const services& parts, const take_records& x) {
   auto& state = self->state;
-  if (x.records.empty() || is_stale(self, x))
+  if (x.records.empty())
     return;
+  if (is_stale(self, x)) {
+    // They come again, so their credit goes back; while stopped not at once, or the source would only fetch more to drop.
+    if (state.stopped)
+      state.unreturned += x.records.size();
+    else
+      state.birth.source->grant(state.birth.what, x.records.size());
+    return;
+  }
   const auto first = x.records.front().offset;
   if (!state.progress)
     state.progress.emplace(state.birth.committed >= 0 ? std::min(state.birth.committed, first) : first);
@@ -77,10 +85,11 @@ void rewind(partition_self self) {
   if (!std::exchange(state.stopped, false))
     return;
   ++state.run;
+  const auto credit = state.progress->in_flight() + std::exchange(state.unreturned, 0);
   state.progress->rewind();
   state.rewound_at = self->clock().now();
   state.birth.source->rewind(state.birth.what, state.progress->watermark());
-  state.birth.source->grant(state.birth.what, state.birth.options->in_flight_max);
+  state.birth.source->grant(state.birth.what, credit);
 }
 
 }  // namespace

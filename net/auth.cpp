@@ -136,7 +136,10 @@ std::string_view bearer_of(std::string_view authorization) {
     const char c = authorization[i];
     if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c) != scheme[i]) return {};
   }
-  return trimmed(authorization.substr(scheme.size()));
+  auto credentials = authorization.substr(scheme.size());
+  while (!credentials.empty() && credentials.back() == ' ') credentials.remove_suffix(1);
+  while (!credentials.empty() && credentials.front() == ' ') credentials.remove_prefix(1);
+  return credentials;
 }
 
 }  // namespace doorstep

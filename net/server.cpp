@@ -138,16 +138,8 @@ http_server::~http_server() { stop(); }
 result<void> http_server::start() {
   auto& x = *impl_;
   auto& here = *x.at;
-  if (auto tokens = token_verifier::open(here.settings.auth)) {
-    here.tokens = std::move(*tokens);
-  } else {
-    return tokens.error();
-  }
-  if (auto keys = key_ring::open(here.settings.internal)) {
-    here.keys = std::move(*keys);
-  } else {
-    return keys.error();
-  }
+  here.tokens = token_verifier::open(here.settings.auth);
+  here.keys = key_ring::open(here.settings.internal);
   if (!here.tokens.has_secret()) log_line(log_level::warn, "server", "no-token-secret").with("effect", "every client is refused until auth.hs256_secret is set");
   if (here.keys.empty()) log_line(log_level::warn, "server", "no-api-keys").with("effect", "nobody can publish over HTTP until internal.api_keys is set");
   if (auto ok = x.listen(x.public_door, here.settings.http.listen, "http.listen"); !ok) return ok;
