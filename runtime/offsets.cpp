@@ -28,6 +28,11 @@ std::size_t offsets::finish(std::int64_t first) {
   return records;
 }
 
+std::size_t offsets::finish(std::int64_t first, std::int64_t last) {
+  const auto found = std::lower_bound(ranges_.begin(), ranges_.end(), first, [](const range& x, std::int64_t wanted) { return x.first < wanted; });
+  return found != ranges_.end() && found->last == last ? finish(first) : 0;
+}
+
 void offsets::rewind() {
   ranges_.clear();
   in_flight_ = 0;

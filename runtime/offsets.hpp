@@ -18,6 +18,8 @@ public:
   void open(std::int64_t first, std::int64_t last, std::size_t records);
   /// Everything made from the range that starts with `first` is durable. An unknown range is ignored. @returns the records it held.
   std::size_t finish(std::int64_t first);
+  /// The same where answers from before a rewind() may still come: ignored unless the range ends with `last`.
+  std::size_t finish(std::int64_t first, std::int64_t last);
   /// Forgets what is under way: reading goes on at the watermark.
   void rewind();
 

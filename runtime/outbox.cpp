@@ -6,6 +6,10 @@
 
 namespace doorstep {
 
+namespace {
+constexpr std::uint64_t bit(unsigned slot) { return std::uint64_t{1} << slot; }
+}  // namespace
+
 void outbox_effects::clear() {
   pushes.clear();
   receipts.clear();
@@ -22,7 +26,9 @@ outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : 
 void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_time now, outbox_effects& out) {
   cursor_ = start.record.acked;
   horizon_ = start.record.horizon;
-  read_upto_ = start.record.read_upto;
+  const bool read_since = read_upto_ > start.record.read_upto;
+  read_upto_ = std::max(read_upto_, start.record.read_upto);
+  saved_floor_ = cursor_.floor();
   version_ = start.record.version;
   flag_upto_ = horizon_.open ? std::max(open_horizon, horizon_.upto) : horizon_.upto;
   // What was pushed in an earlier life counts as pushed: the horizon never goes back.
@@ -32,9 +38,11 @@ void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_tim
   unread_ = start.unread;
   counted_ = start.page.complete_to;
   loaded_ = true;
+  if (read_since && read_upto_ >= std::max(counted_, highest_))
+    unread_ = 0;
   for (auto seq : std::exchange(before_load_, {}))
     count_unread(seq, out);
-  if (attached_ > 0 && !horizon_saved_open_)
+  if (attached_ != 0 && !horizon_saved_open_)
     make_dirty(true);
   reading_ = true;
   page(start.page, now, out);
@@ -70,22 +78,30 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
 void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
   reading_ = false;
   const auto known_before = known_;
+  bool beyond = false;
   for (const auto& m : x.messages) {
     if (m->seq <= known_)
       continue;
+    // Rule 2: above complete_to one below it may still be missing, and the floor must not pass that.
+    if (m->seq > x.complete_to) {
+      beyond = true;
+      break;
+    }
     known_ = m->seq;
+    count_unread(m->seq, out);
     if (!cursor_.is_acked(m->seq))
       queue_.push_back(m);
   }
   if (!x.more)
     known_ = std::max(known_, x.complete_to);
-  behind_ = x.more || known_ < highest_;
+  behind_ = x.more || beyond || known_ < highest_;
   highest_ = std::max(highest_, known_);
   // A store that lags behind the log has nothing new yet: asking again at once would only spin.
-  if (behind_ && known_ == known_before)
+  if (known_ == known_before && (behind_ || !waiting_acks_.empty()))
     page_failed(now);
+  settle_waiting_acks(out);
   raise_floor();
-  settle_acks(out);
+  release_receipts(out);
   fill(now, out);
 }
 
@@ -95,10 +111,12 @@ void outbox::page_failed(steady_time now) {
 }
 
 void outbox::want_more(outbox_effects& out) {
-  if (!loaded_ || reading_ || read_again_ || !behind_)
+  if (!loaded_ || reading_ || read_again_)
     return;
-  // Nothing beyond the window is read while nobody is there to take it, but for acks that wait to learn their seq.
-  if (waiting_acks_.empty() && (attached_ == 0 || queue_.size() >= options_.window))
+  // Rule 3: nothing beyond the window is read while nobody is there to take it, but for acks that wait to learn their seq, and for those only so much.
+  const bool for_sessions = behind_ && attached_ != 0 && queue_.size() < options_.window;
+  const bool for_acks = !waiting_acks_.empty() && queue_.size() < 2 * options_.backlog_max;
+  if (!for_sessions && !for_acks)
     return;
   reading_ = true;
   out.read = outbox_effects::fetch{known_, options_.backlog_max};
@@ -108,35 +126,42 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
   if (seq <= counted_)
     return;
   counted_ = seq;
+  if (seq <= read_upto_)
+    return;
   ++unread_;
   out.counts_changed = true;
+  if (recounting_ && since_recount_.size() < options_.backlog_max)
+    since_recount_.push_back(seq);
 }
 
 // --- sessions ---------------------------------------------------------------------------------------------------------------------------
 
 std::optional<unsigned> outbox::attach(sequence resume, steady_time now, outbox_effects& out) {
-  const auto free = std::find_if(slots_.begin(), slots_.end(), [](const slot_state& x) { return !x.used; });
-  const auto slot = static_cast<unsigned>(free - slots_.begin());
+  const auto slot = static_cast<unsigned>(std::countr_one(attached_));
   if (slot == slots_max)
     return std::nullopt;
-  if (free == slots_.end())
-    slots_.emplace_back();
-  slots_[slot] = {true, resume, true};
-  if (attached_++ == 0 && loaded_ && !horizon_saved_open_)
-    make_dirty(true);
-  if (loaded_)
+  if (slot == resume_.size())
+    resume_.emplace_back();
+  resume_[slot] = resume;
+  attached_ |= bit(slot);
+  newcomers_ |= bit(slot);
+  if (loaded_) {
+    if (!horizon_saved_open_)
+      make_dirty(true);
     fill(now, out);
+  }
   return slot;
 }
 
 void outbox::detach(unsigned slot, steady_time) {
-  if (slot >= slots_.size() || !slots_[slot].used)
+  if (slot >= slots_max || (attached_ & bit(slot)) == 0)
     return;
-  slots_[slot] = {};
-  --attached_;
-  const auto mask = ~(std::uint64_t{1} << slot);
-  for (auto& x : flight_)
-    x.sent_to &= mask;
+  attached_ &= ~bit(slot);
+  newcomers_ &= ~bit(slot);
+  for (auto& x : flight_) {
+    x.sent_to &= ~bit(slot);
+    x.nacked_by &= ~bit(slot);
+  }
   std::erase_if(receipts_, [slot](const pending_receipt& x) { return x.what.slot == slot; });
   // The ack itself still counts; there is only nobody left to tell.
   for (auto& x : waiting_acks_)
@@ -149,7 +174,7 @@ void outbox::detach(unsigned slot, steady_time) {
 void outbox::fill(steady_time now, outbox_effects& out) {
   if (may_push()) {
     greet_newcomers(now, out);
-    while (!queue_.empty() && flight_.size() < options_.window && cursor_.above().size() < options_.holes_max) {
+    while (!queue_.empty() && flight_.size() < options_.window && hole_is_left_for(queue_.front()->seq)) {
       flight_.push_back({.what = std::move(queue_.front())});
       queue_.pop_front();
       flight_.back().maybe_pushed = flight_.back().what->seq <= flag_upto_;
@@ -159,20 +184,26 @@ void outbox::fill(steady_time now, outbox_effects& out) {
   want_more(out);
 }
 
-/// Rule 4: what is in flight goes to a session that comes later at once, flagged, and is no new attempt. A deadline that ran out while nobody was
-/// there starts again: lost connections do not count.
+/// Rule 5: a message below a hole is always let through: there are never more of them than were pushed before, and the floor needs them.
+bool outbox::hole_is_left_for(sequence seq) const {
+  const auto& above = cursor_.above();
+  return above.size() < options_.holes_max || (!above.empty() && seq < *above.rbegin());
+}
+
+/// Rule 6: what is in flight goes to a session that comes later at once, flagged, and is no new attempt. Where nobody else has it the deadline starts
+/// again: lost connections do not count.
 void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
-  for (unsigned slot = 0; slot < slots_.size(); ++slot) {
-    if (!slots_[slot].waits)
-      continue;
-    slots_[slot].waits = false;
-    for (auto& x : flight_) {
-      push_to(x, slot, true, out);
-      if (x.due <= now) {
-        x.waits_for_retry = false;
-        x.due = now + options_.ack_timeout;
-      }
+  const auto slots = std::exchange(newcomers_, 0);
+  if (slots == 0)
+    return;
+  for (auto& x : flight_) {
+    const bool nobody_has_it = (x.sent_to | x.nacked_by) == 0 && !x.waits_for_retry;
+    if (nobody_has_it || x.due <= now) {
+      x.waits_for_retry = false;
+      x.due = now + options_.ack_timeout;
     }
+    for (auto left = slots; left != 0; left &= left - 1)
+      push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
   }
 }
 
@@ -184,16 +215,14 @@ void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   x.pushed_at = now;
   x.due = now + options_.ack_timeout;
   pushed_upto_ = std::max(pushed_upto_, x.what->seq);
-  for (unsigned slot = 0, left = static_cast<unsigned>(attached_); left > 0 && slot < slots_.size(); ++slot) {
-    if (!slots_[slot].used)
-      continue;
-    --left;
-    push_to(x, slot, flagged || x.what->seq <= slots_[slot].resume, out);
+  for (auto left = attached_; left != 0; left &= left - 1) {
+    const auto slot = static_cast<unsigned>(std::countr_zero(left));
+    push_to(x, slot, flagged || x.what->seq <= resume_[slot], out);
   }
 }
 
 void outbox::push_to(entry& x, unsigned slot, bool flagged, outbox_effects& out) {
-  x.sent_to |= std::uint64_t{1} << slot;
+  x.sent_to |= bit(slot) & ~x.nacked_by;
   out.pushes.push_back({slot, x.what, x.attempt, flagged});
   out.redelivered += flagged ? 1 : 0;
 }
@@ -262,11 +291,10 @@ bool outbox::ack_by_id(const std::string& id, outbox_effects& out) {
 
 void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vector<std::string> ids, steady_time now, outbox_effects& out) {
   if (up_to) {
-    const auto mask = std::uint64_t{1} << slot;
     bool any = false;
     for (auto at = flight_.begin(); at != flight_.end() && at->what->seq <= up_to;) {
-      // Rule 6: a cumulative ack covers what this connection was sent, so another session's messages stay owed.
-      if ((at->sent_to & mask) == 0) {
+      // Rule 8: a cumulative ack covers what this connection was sent, so another session's messages stay owed.
+      if ((at->sent_to & bit(slot)) == 0) {
         ++at;
         continue;
       }
@@ -277,42 +305,54 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
     }
     out.repeated += any ? 0 : 1;
   }
-  waiting_acks_.push_back({slot, request, up_to, std::move(ids)});
-  settle_acks(out);
+  pending_ack x{slot, request, std::move(ids)};
+  if (!loaded_ || !settle(x, out))
+    keep_waiting(std::move(x));
+  raise_floor();
+  release_receipts(out);
   fill(now, out);
 }
 
-void outbox::settle_acks(outbox_effects& out) {
-  if (!loaded_ || waiting_acks_.empty())
+/// Rule 9: an id that is not here was acked before, provided that all that an earlier life may have pushed has been read. What this life pushed is here.
+/// @returns false when that is not known yet.
+bool outbox::settle(pending_ack& x, outbox_effects& out) {
+  std::size_t unknown = 0;
+  for (const auto& id : x.ids)
+    unknown += ack_by_id(id, out) ? 0 : 1;
+  if (unknown > 0 && !knows_all_pushed())
+    return false;
+  out.repeated += unknown;
+  if (x.slot < slots_max)
+    // Rule 10: what is dirty now is saved with the next version, what is being saved with the present one.
+    receipts_.push_back({{x.slot, x.request, {}, std::move(x.ids)}, version_ + (dirty_ ? 1 : 0)});
+  if (x.request != 0 && dirty_)
+    urgent_ = true;
+  return true;
+}
+
+void outbox::keep_waiting(pending_ack x) {
+  auto held = x.ids.size() + 1;
+  for (const auto& other : waiting_acks_)
+    held += other.ids.size() + 1;
+  if (held <= waiting_ids_max)
+    waiting_acks_.push_back(std::move(x));
+}
+
+void outbox::settle_waiting_acks(outbox_effects& out) {
+  std::vector<pending_ack> still;
+  for (auto& x : std::exchange(waiting_acks_, {}))
+    if (!settle(x, out))
+      still.push_back(std::move(x));
+  waiting_acks_ = std::move(still);
+}
+
+/// With everything acked and saved before, a receipt is due at once.
+void outbox::release_receipts(outbox_effects& out) {
+  if (!loaded_ || saving_ || dirty_)
     return;
-  // An id can only be of a message that was pushed, and those are among the first `window` unacked: once that many are here, an id
-  // that is not among them was acked before.
-  const bool complete = !behind_ || flight_.size() + queue_.size() >= options_.window;
-  std::vector<pending_ack> waiting;
-  for (auto& x : waiting_acks_) {
-    bool all_known = true;
-    for (const auto& id : x.ids)
-      if (!ack_by_id(id, out)) {
-        all_known = false;
-        out.repeated += complete ? 1 : 0;
-      }
-    if (!all_known && !complete) {
-      waiting.push_back(std::move(x));
-      continue;
-    }
-    if (x.slot < slots_max)
-      // Rule 7: what is dirty now is saved with the next version, what is being saved with the present one.
-      receipts_.push_back({{x.slot, x.request, x.up_to, std::move(x.ids)}, version_ + (dirty_ ? 1 : 0)});
-    if (x.request != 0 && dirty_)
-      urgent_ = true;
-  }
-  waiting_acks_ = std::move(waiting);
-  raise_floor();
-  if (!saving_ && !dirty_) {
-    // Everything was acked and saved before: the receipt is due at once.
-    for (auto& x : receipts_)
-      out.receipts.push_back(std::move(x.what));
-    receipts_.clear();
+  for (auto& x : std::exchange(receipts_, {})) {
+    x.what.up_to = saved_floor_;
+    out.receipts.push_back(std::move(x.what));
   }
 }
 
@@ -325,12 +365,16 @@ void outbox::raise_floor() {
     cursor_.raise(known_);
 }
 
-void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out) {
+/// Rule 8: the retry of a nacked message may cross with a cumulative ack that the client sent before it saw it, so that connection acks it by id.
+void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot) {
+  const auto who = slot < slots_max ? bit(slot) : attached_;
   for (const auto& id : ids)
     for (auto& x : flight_)
-      if (x.what->id == id && !x.waits_for_retry) {
-        x.sent_to = 0;  // a cumulative ack of a later message must not cover it
-        start_retry(x, now);
+      if (x.what->id == id) {
+        x.nacked_by |= who;
+        x.sent_to &= ~who;
+        if (!x.waits_for_retry)
+          start_retry(x, now);
       }
   tick(now, out);
 }
@@ -340,15 +384,23 @@ bool outbox::read(sequence up_to, outbox_effects& out) {
     return false;
   read_upto_ = up_to;
   make_dirty(false);
-  if (up_to < std::max(highest_, counted_))
+  recounting_ = !loaded_ || up_to < std::max(highest_, counted_);
+  since_recount_.clear();
+  if (recounting_)
     return true;
   unread_ = 0;
   out.counts_changed = true;
   return false;
 }
 
-void outbox::recounted(std::uint64_t unread, outbox_effects& out) {
+void outbox::recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to) {
   unread_ = unread;
+  if (complete_to) {
+    unread_ += static_cast<std::uint64_t>(std::count_if(since_recount_.begin(), since_recount_.end(), [&](sequence x) { return x > complete_to; }));
+    counted_ = std::max(counted_, complete_to);
+  }
+  recounting_ = false;
+  since_recount_.clear();
   out.counts_changed = true;
 }
 
@@ -357,10 +409,11 @@ void outbox::recounted(std::uint64_t unread, outbox_effects& out) {
 cursor_record outbox::begin_save(const address& user) {
   dirty_ = urgent_ = false;
   saving_ = true;
-  saving_closed_ = std::exchange(closing_, false) && attached_ == 0;
-  horizon_ = {pushed_upto_, !saving_closed_ && (horizon_.open || attached_ > 0)};
+  const bool close = std::exchange(closing_, false) && attached_ == 0;
+  horizon_ = {pushed_upto_, !close && (horizon_.open || attached_ != 0)};
   saving_open_ = horizon_.open;
-  // From here on the store may say "closed": nothing is pushed before it says "open" again.
+  saving_floor_ = cursor_.floor();
+  // Rule 4: from here on the store may say "closed": nothing is pushed before it says "open" again.
   if (!saving_open_)
     horizon_saved_open_ = false;
   return {user, cursor_, horizon_, read_upto_, ++version_};
@@ -369,11 +422,13 @@ cursor_record outbox::begin_save(const address& user) {
 void outbox::saved(steady_time now, outbox_effects& out) {
   saving_ = false;
   horizon_saved_open_ = saving_open_;
-  if (attached_ > 0 && !horizon_saved_open_)
+  saved_floor_ = saving_floor_;
+  if (attached_ != 0 && !horizon_saved_open_)
     make_dirty(true);
   std::erase_if(receipts_, [&](pending_receipt& x) {
     if (x.version > version_)
       return false;
+    x.what.up_to = saved_floor_;
     out.receipts.push_back(std::move(x.what));
     return true;
   });
@@ -389,7 +444,7 @@ void outbox::save_failed() {
 }
 
 void outbox::close_horizon() {
-  if (!loaded_ || attached_ > 0 || !horizon_.open)
+  if (!loaded_ || attached_ != 0 || !horizon_.open)
     return;
   closing_ = true;
   make_dirty(false);

@@ -8,6 +8,7 @@
 #include "runtime/message.hpp"
 #include "runtime/stored.hpp"
 
+#include <bit>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -28,7 +29,7 @@ struct outbox_options {
 /// What the actor has to do after a call. Reused between calls: clear() first.
 struct outbox_effects {
   struct push { unsigned slot; message_ptr what; std::uint32_t attempt; bool redelivered; };
-  /// The acks of one request are durable.
+  /// The acks of one request are durable. `up_to` is the floor that the store holds: everything up to it is acked. 0: nothing yet.
   struct receipt { unsigned slot; std::uint64_t request; sequence up_to; std::vector<std::string> ids; };
   struct fetch { sequence after; std::size_t limit; };
   std::vector<push> pushes;             ///< grouped by message, in seq order
@@ -43,6 +44,7 @@ struct outbox_effects {
 class outbox {
 public:
   static constexpr milliseconds read_retry{200};
+  static constexpr std::size_t waiting_ids_max = 16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
   static constexpr unsigned slots_max = 64;  ///< sessions of one user on one mailbox; the next one is refused
 
   /// @param random uniform 64-bit numbers, for the jitter.
@@ -62,15 +64,17 @@ public:
   /// A session is there. @param resume the highest seq its client saw. @returns its slot, or nothing when all are taken.
   std::optional<unsigned> attach(sequence resume, steady_time now, outbox_effects& out);
   void detach(unsigned slot, steady_time now);
-  std::size_t sessions() const { return attached_; }
+  std::size_t sessions() const { return static_cast<std::size_t>(std::popcount(attached_)); }
 
   /// Cumulative and by id; both may be given. Receipts come once the record that holds them is saved.
   void ack(unsigned slot, std::uint64_t request, sequence up_to, std::vector<std::string> ids, steady_time now, outbox_effects& out);
   /// Counted as an attempt; sent again after the retry delay. Unknown ids are ignored.
-  void nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out);
+  /// @param slot who: from now on only an ack by id covers the message for this connection. Without it, for all that are attached.
+  void nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot = slots_max);
   /// The person has read everything up to here. @returns true when the store has to count what is left (see recounted()).
   bool read(sequence up_to, outbox_effects& out);
-  void recounted(std::uint64_t unread, outbox_effects& out);
+  /// @param complete_to the page.complete_to of the same answer: what was delivered above it since is added. 0: nothing is.
+  void recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to = {});
 
   /// Ack timeouts and retries that are due.
   void tick(steady_time now, outbox_effects& out);
@@ -78,7 +82,7 @@ public:
   std::optional<steady_time> next_due() const;
 
   /// At most one save is under way. wants_save() says whether to begin one; save_is_urgent() whether a push or a client waits for it.
-  bool wants_save() const { return dirty_ && !saving_; }
+  bool wants_save() const { return loaded_ && dirty_ && !saving_; }
   bool save_is_urgent() const { return urgent_; }
   cursor_record begin_save(const address& user);
   void saved(steady_time now, outbox_effects& out);
@@ -109,12 +113,13 @@ private:
     bool waits_for_retry = false;  ///< `due` is the retry; otherwise the ack deadline
     steady_time due{}, pushed_at{};
     std::uint64_t sent_to = 0;     ///< slots whose cumulative ack covers it
+    std::uint64_t nacked_by = 0;   ///< slots that have to ack it by id
   };
-  struct slot_state { bool used = false; sequence resume; bool waits = false; };  // waits: attached while nothing may be pushed
   struct pending_receipt { outbox_effects::receipt what; std::uint64_t version; };
-  struct pending_ack { unsigned slot; std::uint64_t request; sequence up_to; std::vector<std::string> ids; };
+  struct pending_ack { unsigned slot; std::uint64_t request; std::vector<std::string> ids; };
 
-  bool may_push() const { return attached_ > 0 && horizon_saved_open_; }
+  bool may_push() const { return attached_ != 0 && horizon_saved_open_; }
+  bool hole_is_left_for(sequence seq) const;
   void fill(steady_time now, outbox_effects& out);
   void greet_newcomers(steady_time now, outbox_effects& out);
   void push_round(entry& x, steady_time now, outbox_effects& out);
@@ -122,7 +127,11 @@ private:
   void want_more(outbox_effects& out);
   void mark_acked(std::deque<entry>::iterator at, outbox_effects& out);
   bool ack_by_id(const std::string& id, outbox_effects& out);
-  void settle_acks(outbox_effects& out);
+  bool settle(pending_ack& x, outbox_effects& out);
+  void keep_waiting(pending_ack x);
+  void settle_waiting_acks(outbox_effects& out);
+  bool knows_all_pushed() const { return known_ >= flag_upto_; }
+  void release_receipts(outbox_effects& out);
   void raise_floor();
   void make_dirty(bool urgent) { dirty_ = true; urgent_ = urgent_ || urgent; }
   void count_unread(sequence seq, outbox_effects& out);
@@ -134,9 +143,10 @@ private:
   cursor cursor_;
   push_horizon horizon_;
   sequence read_upto_, flag_upto_, pushed_upto_;
+  sequence saving_floor_, saved_floor_;
   std::uint64_t version_ = 0, unread_ = 0;
   bool horizon_saved_open_ = false;  ///< the store knows that we push
-  bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false, saving_closed_ = false;
+  bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
 
   std::deque<entry> flight_;         ///< unacked, in the window, by seq
   std::deque<message_ptr> queue_;    ///< next ones, by seq
@@ -144,13 +154,16 @@ private:
   sequence highest_;                 ///< the highest seq heard of
   sequence counted_;                 ///< unread_ has counted up to here
   std::vector<sequence> before_load_;
+  std::vector<sequence> since_recount_;  ///< counted while the store counts
+  bool recounting_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
 
-  std::vector<slot_state> slots_;  ///< grows to the most sessions there were at a time
-  std::size_t attached_ = 0;
+  std::vector<sequence> resume_;  ///< a slot; grows to the most sessions there were at a time
+  std::uint64_t attached_ = 0;    ///< slots in use
+  std::uint64_t newcomers_ = 0;   ///< those that were not sent what is in flight
   std::vector<pending_receipt> receipts_;
-  std::vector<pending_ack> waiting_acks_;  ///< by-id acks that came before the window was loaded
+  std::vector<pending_ack> waiting_acks_;  ///< with ids that may be of messages not read yet
 };
 
 }  // namespace doorstep

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+// One user's outbox in a hostile world, under a virtual clock and from a seed: a store that is slow, fails, applies without an answer or late, and may lag
+// behind the log; crashes that lose what was not applied; clients that drop, resume, repeat acks, ack cumulatively or by id, nack, stall. After each step
+// the invariants I3 to I6 of the guarantees are checked, and at the end that everything appended was handled and acked. A failure prints its seed;
+// DOORSTEP_SIMULATION_SEED=n runs that one.
+#include "runtime/outbox.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <random>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace doorstep {
+namespace {
+
+constexpr std::size_t steps_a_seed = 8'000;
+constexpr std::uint64_t fixed_seeds = 40;
+
+/// What may go wrong in one run; drawn from the seed.
+struct hazards {
+  bool lagging_store = false;  ///< the store follows the log, and shows some messages before those below them
+  bool crashes = false;
+  double store_fails = 0, nacks = 0, ignores = 0, drops = 0;
+  int slow_store_ms = 1;
+};
+
+struct violation : std::logic_error { using std::logic_error::logic_error; };
+
+class world {
+public:
+  explicit world(std::uint64_t seed) : random_(seed) {
+    options_.window = 1 + pick(8);
+    options_.backlog_max = options_.window + pick(20);
+    options_.holes_max = 1 + pick(12);
+    options_.ack_timeout = milliseconds{200 + static_cast<int>(pick(2'000))};
+    options_.retry = {milliseconds{pick(200)}, milliseconds{2'000}};
+    hazards_.lagging_store = chance(0.4);
+    hazards_.crashes = chance(0.7);
+    hazards_.store_fails = chance(0.6) ? 0.2 : 0;
+    hazards_.nacks = chance(0.5) ? 0.1 : 0;
+    hazards_.ignores = chance(0.5) ? 0.1 : 0;
+    hazards_.drops = chance(0.8) ? 0.3 : 0.02;
+    hazards_.slow_store_ms = chance(0.3) ? 800 : 20;
+    clients_.resize(1 + pick(4));
+    for (auto& x : clients_) x.acks_by_id = chance(0.4), x.resumes = chance(0.7);
+    after(0, [this] { append(); });
+    after(5, [this] { shard_works(); });
+    after(50, [this] { trouble(); });
+    for (std::size_t i = 0; i < clients_.size(); ++i) after(static_cast<int>(pick(300)), [this, i] { client_lives(i); });
+  }
+
+  /// @returns the steps taken.
+  std::size_t run() {
+    std::size_t steps = 0;
+    for (; steps < steps_a_seed; ++steps) step();
+    calm_ = true;  // from here on nothing fails, and what was appended has to come to rest
+    for (const auto limit = steps + 100'000; !at_rest(); ++steps) {
+      if (steps == limit) throw violation("I3: not everything appended was acked: " + unsettled());
+      step();
+    }
+    check_unread();
+    return steps;
+  }
+
+private:
+  // --- time and chance ---
+  std::uint64_t pick(std::uint64_t below) { return std::uniform_int_distribution<std::uint64_t>(0, below - 1)(random_); }
+  bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random_) < p; }
+  bool fails(double p) { return !calm_ && chance(p); }
+  struct event { steady_time at; std::uint64_t order; std::function<void()> what; };
+  struct later { bool operator()(const event& a, const event& b) const { return std::tie(a.at, a.order) > std::tie(b.at, b.order); } };
+  void at(steady_time when, std::function<void()> what) { events_.push({std::max(when, now_), ++order_, std::move(what)}); }
+  void after(int ms, std::function<void()> what) { at(now_ + milliseconds{ms}, std::move(what)); }
+  /// Lost when the mailbox of today is gone by then.
+  void after_in_this_life(int ms, std::function<void()> what) {
+    after(ms, [this, life = life_, what = std::move(what)] { if (life == life_) what(); });
+  }
+  void step() {
+    auto next = events_.top();
+    events_.pop();
+    now_ = next.at;
+    next.what();
+    check_state();
+  }
+
+  // --- the log and its shard ---
+  void append() {
+    if (calm_) return;
+    for (auto count = chance(0.05) ? 30 : 1 + pick(3); count > 0; --count) {
+      end_ += 1 + pick(3);  // the others are of other users
+      auto x = std::make_shared<message>();
+      x->seq = {end_};
+      x->id = "m" + std::to_string(end_);
+      log_.push_back(x);
+    }
+    end_ += pick(2);
+    after(1 + static_cast<int>(pick(120)), [this] { append(); });
+  }
+  void shard_works() {
+    after(1 + static_cast<int>(pick(20)), [this] { shard_works(); });
+    if (down_) return;
+    std::vector<message_ptr> batch;
+    for (auto count = 1 + pick(6); count > 0 && delivered_ < log_.size(); --count) batch.push_back(log_[delivered_++]);
+    if (!batch.empty()) {
+      wake();
+      out_.clear();
+      box_->deliver(batch, now_, out_);
+      carry_out();
+    }
+    if (chance(calm_ ? 1 : 0.3)) stored_upto_ = std::max(stored_upto_, delivered_ == log_.size() ? end_ : log_[delivered_]->seq.value - 1);
+  }
+  std::uint64_t complete_to() const { return hazards_.lagging_store ? stored_upto_ : end_; }
+
+  // --- the mailbox actor ---
+  void wake() {
+    if (box_) return;
+    ++life_;
+    box_ = std::make_unique<outbox>(options_, [this] { return random_(); });
+    tick_at_ = steady_time::max();
+    after_in_this_life(static_cast<int>(pick(60)), [this] { load(); });
+  }
+  void load() {
+    if (fails(hazards_.store_fails)) return after_in_this_life(100, [this] { load(); });
+    stored_mailbox start{record_, page_after(record_.acked.floor(), 2 * options_.window), unread_in_store(record_.read_upto)};
+    read_upto_ = record_.read_upto;
+    after_in_this_life(static_cast<int>(pick(30)), [this, start = std::move(start)] {
+      out_.clear();
+      box_->load(start, {open_horizon_}, now_, out_);
+      carry_out();
+    });
+  }
+  stored_page page_after(sequence after, std::size_t limit) {
+    stored_page page;
+    page.complete_to = {complete_to()};
+    for (const auto& x : log_) {
+      if (x->seq <= after || (x->seq.value > complete_to() && (calm_ || chance(0.5)))) continue;
+      if (hazards_.lagging_store && x->seq.value > complete_to() + 6) break;
+      if (page.messages.size() == limit) {
+        page.more = true;
+        break;
+      }
+      page.messages.push_back(x);
+    }
+    return page;
+  }
+  std::uint64_t unread_in_store(sequence read_upto) const {
+    return static_cast<std::uint64_t>(std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq > read_upto && x->seq.value <= complete_to(); }));
+  }
+  void carry_out() {
+    ++round_;
+    for (const auto& x : out_.pushes) push(x);
+    for (const auto& x : out_.receipts) receipt(x);
+    if (out_.read) read_store(*out_.read);
+    consider_save();
+    const auto due = box_->next_due();
+    if (due && *due < tick_at_) {
+      tick_at_ = *due;
+      at(*due, [this, life = life_] {
+        if (life != life_) return;
+        tick_at_ = steady_time::max();
+        out_.clear();
+        box_->tick(now_, out_);
+        carry_out();
+      });
+    }
+  }
+  void read_store(const outbox_effects::fetch& x) {
+    const bool failed = fails(hazards_.store_fails);
+    auto page = page_after(x.after, x.limit);
+    after_in_this_life(1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))), [this, failed, page = std::move(page)] {
+      out_.clear();
+      if (failed) box_->page_failed(now_);
+      else box_->page(page, now_, out_);
+      carry_out();
+    });
+  }
+  void consider_save() {
+    if (!box_->wants_save() || now_ < save_not_before_) {
+      if (box_->wants_save() && !save_planned_) plan_save(500);
+      return;
+    }
+    if (!box_->save_is_urgent() && chance(0.5)) {
+      if (!save_planned_) plan_save(20);
+      return;
+    }
+    write(box_->begin_save({}));
+  }
+  void plan_save(int ms) {
+    save_planned_ = true;
+    after(ms, [this, life = life_] {
+      save_planned_ = false;
+      if (life == life_ && box_) consider_save();
+    });
+  }
+  void write(cursor_record record) {
+    if (record.acked.floor() < record_.acked.floor()) throw violation("I8: the floor went down");
+    const bool failed = fails(hazards_.store_fails), applied = !failed || chance(0.6);
+    const int takes = 1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))), late = failed && chance(0.5) ? static_cast<int>(pick(1'500)) : 0;
+    if (applied) after(takes + late, [this, writer = writer_, record] { if (writer == writer_) apply(record); });
+    writing_ = record;
+    after_in_this_life(takes, [this, failed] {
+      writing_.reset();
+      out_.clear();
+      if (failed) {
+        box_->save_failed();
+        save_not_before_ = now_ + milliseconds{100};
+      } else {
+        box_->saved(now_, out_);
+      }
+      carry_out();
+    });
+  }
+  void apply(const cursor_record& x) {
+    if (x.version <= record_.version) return;
+    for (const auto& m : log_) {
+      const bool was = record_.acked.is_acked(m->seq), is = x.acked.is_acked(m->seq);
+      if (was && !is) throw violation("I8: an ack was taken back: " + m->id);
+      if (is && !was && !handled_.contains(m->seq.value)) throw violation("I3: acked and handled by nobody: " + m->id);
+    }
+    record_ = x;
+  }
+
+  // --- trouble ---
+  void trouble() {
+    after(20 + static_cast<int>(pick(200)), [this] { trouble(); });
+    if (calm_ || down_) return;
+    if (hazards_.crashes && chance(0.06)) return crash(chance(0.5));
+    if (box_ && box_->is_loaded() && box_->sessions() == 0 && chance(0.6)) {
+      box_->close_horizon();
+      out_.clear();
+      carry_out();
+      const bool store_has_all = delivered_ == 0 || !hazards_.lagging_store || log_[delivered_ - 1]->seq.value <= stored_upto_;
+      if (box_->is_idle() && box_->horizon_is_closed() && store_has_all) end_of_life();
+    }
+  }
+  void end_of_life() {
+    ++life_;
+    box_.reset();
+    save_planned_ = false;
+    save_not_before_ = {};
+    writing_.reset();
+  }
+  /// The whole process, or the mailbox alone. What was being written is in the store before the next life reads it, or never.
+  void crash(bool process) {
+    crashed_ = true;
+    if (writing_ && chance(0.5)) apply(*writing_);
+    ++writer_;
+    end_of_life();
+    for (auto& [id, x] : connections_) x.served = false;
+    open_horizon_ = end_;
+    if (!process) return;
+    down_ = true;
+    after(static_cast<int>(pick(300)), [this] {
+      down_ = false;
+      open_horizon_ = end_;
+      const auto from = hazards_.lagging_store ? stored_upto_ : pick(end_ + 1);
+      delivered_ = static_cast<std::size_t>(std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq.value <= from; }));
+    });
+  }
+
+  // --- connections and clients ---
+  struct connection {
+    std::size_t client = 0;
+    unsigned slot = 0;
+    bool served = true, up = true;  ///< the server's end, the client's end
+    steady_time to_client{}, to_server{};
+    std::map<std::uint64_t, bool> received;  ///< seq -> handled
+    std::set<std::uint64_t> nacked, ids_to_ack;
+    std::map<std::uint64_t, std::vector<std::uint64_t>> asked;  ///< request -> what its receipt stands for
+    bool ack_planned = false;
+  };
+  struct client {
+    bool acks_by_id = false, resumes = false;
+    std::uint64_t connected = 0, seen = 0, request = 0;
+    steady_time stalls_until{};
+    std::set<std::uint64_t> unreceipted;
+  };
+  /// In order, as over TCP; lost when the other end is gone by then.
+  void to_server(std::uint64_t id, std::function<void(connection&)> what) {
+    auto& x = connections_[id];
+    x.to_server = std::max(x.to_server, now_ + milliseconds{pick(30)});
+    at(x.to_server, [this, id, what = std::move(what)] {
+      auto& y = connections_[id];
+      if (!y.served) return;
+      out_.clear();
+      what(y);
+      if (box_) carry_out();
+    });
+  }
+  void to_client(std::uint64_t id, std::function<void(connection&)> what) {
+    auto& x = connections_[id];
+    x.to_client = std::max(x.to_client, now_ + milliseconds{pick(30)});
+    at(x.to_client, [this, id, what = std::move(what)] { if (connections_[id].up) what(connections_[id]); });
+  }
+  void client_lives(std::size_t i) {
+    auto& me = clients_[i];
+    after(20 + static_cast<int>(pick(400)), [this, i] { client_lives(i); });
+    if (me.connected == 0) {
+      if (!down_ && (calm_ || chance(0.5))) connect(i);
+      return;
+    }
+    auto& x = connections_[me.connected];
+    if (!x.served || fails(hazards_.drops)) {
+      x.up = false;
+      const auto id = std::exchange(me.connected, 0);
+      after(static_cast<int>(pick(500)), [this, id] { if (connections_[id].served) leave(id); });
+    } else if (fails(0.05)) {
+      me.stalls_until = now_ + milliseconds{3'000};
+    } else if (chance(0.1)) {
+      to_server(me.connected, [this, upto = me.seen](connection&) { read(upto); });
+    }
+  }
+  void connect(std::size_t i) {
+    auto& me = clients_[i];
+    wake();
+    out_.clear();
+    const auto slot = box_->attach({me.resumes ? me.seen : 0}, now_, out_);
+    if (!slot) return;
+    const auto id = ++connection_count_;
+    me.connected = id;
+    connections_[id].client = i;
+    connections_[id].slot = *slot;
+    by_slot_[*slot] = id;
+    if (!me.unreceipted.empty()) send_ack(id, 0, {me.unreceipted.begin(), me.unreceipted.end()}, {});
+    carry_out();
+  }
+  void leave(std::uint64_t id) {
+    connections_[id].served = false;
+    box_->detach(connections_[id].slot, now_);
+    out_.clear();
+    carry_out();
+  }
+  void push(const outbox_effects::push& x) {
+    const auto seq = x.what->seq.value;
+    const auto id = by_slot_[x.slot];
+    if (!connections_[id].served) throw violation("a push to a slot that nobody has");
+    const auto [at, first] = pushed_in_.emplace(seq, round_);
+    if (!x.redelivered && !first && at->second != round_) throw violation("I5: pushed again without the flag: " + x.what->id);
+    if (x.redelivered && first && !crashed_) throw violation("I5: flagged and never pushed, without any crash: " + x.what->id);
+    if (first && seq < first_pushes_upto_) throw violation("I6: a first push out of order: " + x.what->id);
+    first_pushes_upto_ = std::max(first_pushes_upto_, seq);
+    to_client(id, [this, seq, id](connection& c) { receive(id, c, seq); });
+  }
+  void receive(std::uint64_t id, connection& c, std::uint64_t seq) {
+    auto& me = clients_[c.client];
+    me.seen = std::max(me.seen, seq);
+    auto& handled = c.received[seq];
+    if (!handled && fails(hazards_.nacks)) {
+      c.nacked.insert(seq);
+      to_server(id, [this, seq](connection& y) { box_->nack({"m" + std::to_string(seq)}, now_, out_, y.slot); });
+      return;
+    }
+    if (!handled && fails(hazards_.ignores)) return;
+    handled = true;
+    handled_.insert(seq);
+    if (me.acks_by_id || c.nacked.contains(seq)) c.ids_to_ack.insert(seq);
+    if (!std::exchange(c.ack_planned, true)) plan_ack(id);
+  }
+  void plan_ack(std::uint64_t id) {
+    auto& me = clients_[connections_[id].client];
+    const auto when = std::max(now_ + milliseconds{pick(200)}, calm_ ? now_ : me.stalls_until);
+    at(when, [this, id] { if (connections_[id].up) flush_acks(id); });
+  }
+  void flush_acks(std::uint64_t id) {
+    auto& c = connections_[id];
+    c.ack_planned = false;
+    std::uint64_t up_to = 0;
+    std::vector<std::uint64_t> covers(c.ids_to_ack.begin(), c.ids_to_ack.end());
+    const auto ids = covers;
+    if (!clients_[c.client].acks_by_id)
+      for (const auto& [seq, handled] : c.received) {
+        if (!handled && !c.nacked.contains(seq)) break;
+        up_to = seq;
+        if (!c.nacked.contains(seq)) covers.push_back(seq);
+      }
+    c.ids_to_ack.clear();
+    if (!covers.empty()) send_ack(id, up_to, ids, covers);
+  }
+  void send_ack(std::uint64_t id, std::uint64_t up_to, std::vector<std::uint64_t> seqs, std::vector<std::uint64_t> covers) {
+    auto& me = clients_[connections_[id].client];
+    const auto request = ++me.request;
+    std::vector<std::string> ids;
+    for (auto seq : seqs) ids.push_back("m" + std::to_string(seq));
+    covers.insert(covers.end(), seqs.begin(), seqs.end());
+    me.unreceipted.insert(covers.begin(), covers.end());
+    connections_[id].asked[request] = std::move(covers);
+    to_server(id, [this, request, up_to, ids](connection& c) { box_->ack(c.slot, request, {up_to}, ids, now_, out_); });
+  }
+  void receipt(const outbox_effects::receipt& x) {
+    const auto id = by_slot_[x.slot];
+    auto& c = connections_[id];
+    const auto asked = c.asked.find(x.request);
+    if (!c.served || asked == c.asked.end()) throw violation("a receipt to somebody who asked for none");
+    for (auto seq : asked->second)
+      if (!record_.acked.is_acked({seq})) throw violation("I4: a receipt before the store has the ack: m" + std::to_string(seq));
+    if (x.up_to > record_.acked.floor()) throw violation("I4: a receipt above the floor in the store");
+    to_client(id, [this, covers = asked->second](connection& y) {
+      for (auto seq : covers) clients_[y.client].unreceipted.erase(seq);
+    });
+  }
+  void read(std::uint64_t upto) {
+    if (!box_->is_loaded()) return;
+    read_upto_ = std::max(read_upto_, {upto});
+    const auto token = ++recount_;
+    if (!box_->read({upto}, out_)) return;
+    after_in_this_life(static_cast<int>(pick(100)), [this, token] {
+      const auto unread = unread_in_store(read_upto_);
+      after_in_this_life(static_cast<int>(pick(100)), [this, token, unread, upto = complete_to()] {
+        if (token != recount_) return;
+        recount_done_ = token;
+        out_.clear();
+        box_->recounted(unread, out_, {upto});
+        carry_out();
+      });
+    });
+  }
+
+  // --- what must hold ---
+  void check_state() {
+    if (!box_) return;
+    if (box_->in_flight_count() > options_.window) throw violation("more than the window in flight");
+    if (box_->queued_count() > 4 * options_.backlog_max) throw violation("I9: the backlog in memory grows");
+    if (life_ == floor_life_ && box_->floor() < floor_) throw violation("I8: the floor went down in memory");
+    floor_life_ = life_;
+    floor_ = box_->floor();
+  }
+  bool at_rest() const {
+    if (!box_ || !box_->is_loaded() || box_->wants_save() || delivered_ < log_.size()) return false;
+    if (std::any_of(clients_.begin(), clients_.end(), [](const client& x) { return !x.unreceipted.empty(); })) return false;
+    return std::all_of(log_.begin(), log_.end(), [this](const auto& x) { return record_.acked.is_acked(x->seq) && handled_.contains(x->seq.value); });
+  }
+  std::string unsettled() const {
+    std::string all = "floor " + std::to_string(record_.acked.floor().value) + " of " + std::to_string(end_) + ", unreceipted";
+    for (const auto& x : clients_) all += " " + std::to_string(x.unreceipted.size());
+    for (const auto& x : log_)
+      if (!record_.acked.is_acked(x->seq)) return all + ", first " + x->id;
+    return all;
+  }
+  void check_unread() {
+    for (int i = 0; i < 2'000; ++i) step();
+    const auto expected = std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq > read_upto_; });
+    if (recount_done_ <= recount_ && box_->unread() != static_cast<std::uint64_t>(expected))
+      throw violation("unread is " + std::to_string(box_->unread()) + " and should be " + std::to_string(expected));
+  }
+
+  std::mt19937_64 random_;
+  hazards hazards_;
+  outbox_options options_;
+  std::priority_queue<event, std::vector<event>, later> events_;
+  steady_time now_{std::chrono::hours{1}}, tick_at_ = steady_time::max(), save_not_before_{};
+  std::uint64_t order_ = 0, life_ = 0, writer_ = 0, round_ = 0;
+  bool calm_ = false, down_ = false, crashed_ = false, save_planned_ = false;
+
+  std::vector<message_ptr> log_;
+  std::uint64_t end_ = 0, stored_upto_ = 0, open_horizon_ = 0;
+  std::size_t delivered_ = 0;
+  cursor_record record_;
+  std::optional<cursor_record> writing_;
+  sequence read_upto_;
+  std::uint64_t recount_ = 0, recount_done_ = 0;
+
+  std::unique_ptr<outbox> box_;
+  outbox_effects out_;
+  std::vector<client> clients_;
+  std::map<std::uint64_t, connection> connections_;
+  std::map<unsigned, std::uint64_t> by_slot_;
+  std::uint64_t connection_count_ = 0;
+
+  std::map<std::uint64_t, std::uint64_t> pushed_in_;  ///< seq -> the round of its first push
+  std::uint64_t first_pushes_upto_ = 0, floor_life_ = 0;
+  std::set<std::uint64_t> handled_;
+  sequence floor_;
+};
+
+std::size_t run(std::uint64_t seed) {
+  try {
+    return world(seed).run();
+  } catch (const violation& x) {
+    ADD_FAILURE() << "DOORSTEP_SIMULATION_SEED=" << seed << ": " << x.what();
+    return 0;
+  }
+}
+
+TEST(outbox_simulation, nothing_is_lost_repeated_unflagged_reordered_or_receipted_early_whatever_happens) {
+  std::size_t steps = 0;
+  for (std::uint64_t seed = 1; seed <= fixed_seeds && !HasFailure(); ++seed) steps += run(seed);
+  EXPECT_TRUE(HasFailure() || steps >= 200'000) << steps;
+}
+
+TEST(outbox_simulation, the_seed_of_the_environment_holds_too) {
+  const char* given = std::getenv("DOORSTEP_SIMULATION_SEED");
+  run(given ? std::strtoull(given, nullptr, 10) : 20'261'121);
+}
+
+}  // namespace
+}  // namespace doorstep
