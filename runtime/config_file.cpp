@@ -5,6 +5,7 @@
 #include <toml.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <sstream>
 #include <tuple>
 
@@ -113,22 +114,42 @@ private:
   std::vector<file_setting> out_;
 };
 
-// The line without what a secret option in it is set to.
-std::string without_secret(std::string_view line) {
-  const auto begin = line.find_first_not_of(" \t");
-  const auto equals = line.find('=');
-  if (begin == std::string_view::npos || equals == std::string_view::npos || begin >= equals) return std::string(line);
-  const auto name = line.substr(begin, equals - begin);
+// Where what a secret option is set to begins in the line: behind its "=".
+std::optional<std::size_t> secret_value(std::string_view line) {
   for (const auto& x : all_options()) {
-    if (x.secret && name.find(x.key()) != std::string_view::npos) return std::string(line.substr(0, equals + 1)) + " ...";
+    const auto found = x.secret ? line.find(x.key()) : std::string_view::npos;
+    if (found == std::string_view::npos) continue;
+    const auto equals = line.find_first_not_of("\"' \t", found + x.key().size());
+    if (equals != std::string_view::npos && line[equals] == '=') return equals + 1;
   }
-  return std::string(line);
+  return std::nullopt;
+}
+
+// True for a line inside a list or text of several lines that a secret option is set to.
+bool continues_secret(std::string_view text, std::size_t number) {
+  for (auto n = number - 1; n > 0; --n) {
+    const auto line = line_of(text, n);
+    const auto begin = line.find_first_not_of(" \t");
+    if (begin == std::string_view::npos || std::string_view("\"'#").find(line[begin]) != std::string_view::npos) continue;
+    const auto value = secret_value(line);
+    if (!value) return false;
+    const auto rest = line.substr(std::min(line.find_first_not_of(" \t", *value), line.size()));
+    const bool open_list = rest.starts_with("[") && rest.find(']') == std::string_view::npos;
+    return open_list || rest.starts_with("\"\"\"") || rest.starts_with("'''");
+  }
+  return false;
+}
+
+std::string without_secret(std::string_view text, std::size_t number) {
+  const auto line = line_of(text, number);
+  if (const auto value = secret_value(line)) return std::string(line.substr(0, *value)) + " ...";
+  return continues_secret(text, number) ? "..." : std::string(line);
 }
 
 }  // namespace
 
 std::string show_place(std::string_view text, std::string_view file_name, const file_place& place, std::string_view what) {
-  const auto line = without_secret(line_of(text, place.line));
+  const auto line = without_secret(text, place.line);
   const auto number = std::to_string(place.line);
   const auto begin = std::min(place.column - 1, line.size());
   const auto length = std::clamp<std::size_t>(line.size() - begin, 1, place.length);

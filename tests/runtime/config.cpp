@@ -340,9 +340,11 @@ TEST(config_errors, flags_and_variables_are_named_instead_of_a_place) {
 // Secrets.
 
 TEST(config_secrets, short_ones_are_refused_and_none_is_ever_shown) {
-  for (const auto* text :
-       {"[auth]\nhs256_secret = \"hunter2\"\n", "[internal]\napi_keys = [\"hunter2\"]\n", "[auth]\n  hs256_secret = hunter2\n",
-        "auth.hs256_secret = \"hunter2\"\n", "[auth]\nhs256_secret = \"hunter2\n", "[[sources]]\nkafka_options = [\"hunter2\"]\n"}) {
+  for (const auto* text : {"[auth]\nhs256_secret = \"hunter2\"\n", "[internal]\napi_keys = [\"hunter2\"]\n", "[auth]\n  hs256_secret = hunter2\n",
+                           "auth.hs256_secret = \"hunter2\"\n", "[auth]\nhs256_secret = \"hunter2\n", "[[sources]]\nkafka_options = [\"hunter2\"]\n",
+                           "auth = {hs256_secret = \"hunter2\"}\n", "auth = { user_claim = 1, \"hs256_secret\" = \"hunter2\" }\n",
+                           "[[sources]]\nkafka_options = [\n  # ours\n  \"a=b\",\n  \"sasl.password=hunter2\" \"c=d\"\n]\n",
+                           "[internal]\napi_keys = [\n  \"hunter2\n]\n", "[auth]\nhs256_secret = \"\"\"\nhunter2 \\q\n"}) {
     EXPECT_THAT(wrong(text), Not(HasSubstr("hunter2")));
   }
   EXPECT_THAT(wrong("", {"DOORSTEP_AUTH__HS256_SECRET=hunter2"}), Not(HasSubstr("hunter2")));
