@@ -59,7 +59,13 @@ public:
     }
     self_->monitor(x.session);
     state_.sessions.push_back({x.session, *slot, x.counts});
-    self_->send(who, attached{self_->ctrl(), state_.birth.user, owed().floor(), owed().unread()});
+    if (owed().is_loaded())
+      greet(state_.sessions.back());
+  }
+
+  /// Only a loaded mailbox knows its floor; so sessions that came before wait for it.
+  void greet(const mailbox_state::session& x) {
+    self_->send(caf::actor_cast<session_actor>(x.who), attached{self_->ctrl(), state_.birth.user, owed().floor(), owed().unread()});
   }
 
   void drop_session(const caf::actor_addr& who) {
@@ -197,6 +203,8 @@ void loaded(mailbox_self* self, const services& parts, const result<stored_mailb
   }
   parts.counts.mailboxes_loaded.add();
   now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
+  for (const auto& session : state.sessions)
+    now.greet(session);
   now.finish();
 }
 
