@@ -85,12 +85,15 @@ class Tab:
             assert kind not in x, f"nothing should come, got {x}"
 
     async def ack(self, *messages, request=99):
-        """Acks by id and waits for the durable receipt."""
+        """Acks by id and waits for the durable receipt; what comes before it is kept for later."""
         await self.send({"id": request, "ack": {"ids": [m["id"] for m in messages]}})
+        before = []
         while True:
             x = await self.next()
             if x.get("id") == request:
+                self.waiting = before + self.waiting
                 return x["receipt"]
+            before.append(x)
 
     def vanish(self):
         """No close frame, no FIN in order: the connection is reset."""
