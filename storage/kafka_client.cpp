@@ -100,9 +100,9 @@ std::vector<std::pair<std::string, std::string>> options_of(const source_config&
       {"client.id", "doorstep-" + x.name},
       {"enable.auto.commit", "false"},
       {"enable.auto.offset.store", "false"},
-      // A group without a commit starts at the beginning because assign() says so. Anything else out of range (retention ran past us, the topic was made
-      // anew) must be seen and told, not skipped over: "error" hands it to us, see kafka_source.
-      {"auto.offset.reset", "error"},
+      // Also where the broker does not have our offset (retention ran past us, the topic was made anew): kafka_source sees it by the offsets that come. With
+      // "error" it would be told, but librdkafka 2.0 then ignores seeks of the partition.
+      {"auto.offset.reset", "earliest"},
       {"partition.assignment.strategy", "range,roundrobin"},
       {"allow.auto.create.topics", "false"},
       {"topic.metadata.refresh.interval.ms", "10000"},
@@ -182,8 +182,6 @@ polled kafka_client::poll(milliseconds timeout) {
       out.what = polled::kind::record;
       out.record = record_of(x);
       return out;
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: out.what = polled::kind::out_of_range; break;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: out.what = polled::kind::missing_topic; break;

@@ -29,7 +29,6 @@ struct polled {
   enum class kind : std::uint8_t {
     nothing,
     record,
-    out_of_range,   ///< the broker does not have the offset that was asked for
     missing_topic,  ///< a subscribed topic is not there, or must not be read
     fault,          ///< something else; `text` says it
   };

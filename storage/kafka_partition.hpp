@@ -27,8 +27,8 @@ struct held_partition {
   std::int64_t sent = -1;        ///< on its way to the group
   std::int64_t committed = -1;   ///< the group has it
   bool paused = false;
-  bool misplaced = false;     ///< librdkafka does not read at `next`: what it brings is dropped until a seek has worked
-  bool out_of_range = false;  ///< the broker does not have `next`
+  bool misplaced = false;      ///< librdkafka does not read at `next`: what it brings is dropped until a seek has worked
+  std::int64_t gap_from = -1;  ///< offsets from here on did not come, and nobody has asked why yet
   source_intake intake;
   gauge lag, credit;
 };

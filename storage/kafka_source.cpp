@@ -28,6 +28,7 @@ constexpr milliseconds retry_pause{250};
 constexpr milliseconds broker_timeout{2000};
 constexpr milliseconds last_commit_timeout{3000};
 constexpr milliseconds gauge_interval{1000};
+constexpr milliseconds gap_interval{10'000};
 
 /// What other threads asked for since the loop looked last.
 struct request {
@@ -67,7 +68,8 @@ private:
   void take_requests();
   void hand_over();
   void set_fetching(held_partition& x);
-  void find_range(held_partition& x);
+  void begin_generation(held_partition& x, std::int64_t first);
+  void explain_gap(held_partition& x);
   void commit_if_due();
   void send_commit();
   bool finish_commit(milliseconds timeout);
@@ -92,9 +94,9 @@ private:
   std::map<topic_partition, held_partition> partitions_;
   held_partition* last_found_ = nullptr;
   bool commit_under_way_ = false, commits_fail_ = false;
-  steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{};
+  steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{}, gap_due_{};
   bool reachable_ = true, ended_ = false;
-  std::string last_trouble_;
+  std::string last_trouble_, last_fault_;
   std::set<std::string, std::less<>> missing_;  ///< topics that were told of
 
   mutable std::mutex mutex_;
@@ -148,7 +150,10 @@ void kafka_source::run() {
   while (!stopping_) {
     take_requests();
     hand_over();
-    for (auto& [what, x] : partitions_) set_fetching(x);
+    for (auto& [what, x] : partitions_) {
+      set_fetching(x);
+      explain_gap(x);
+    }
     commit_if_due();
     probe();
     publish_lags();
@@ -191,7 +196,6 @@ void kafka_source::hand_over() {
 /// Brings librdkafka to where this partition should read, or stops it.
 void kafka_source::set_fetching(held_partition& x) {
   const auto now = steady_clock::now();
-  if (x.out_of_range) return find_range(x);
   if (!x.paused && !x.misplaced && x.intake.should_pause()) {
     client_->pause(x.what);
     x.paused = true;
@@ -212,49 +216,44 @@ void kafka_source::set_fetching(held_partition& x) {
   }
 }
 
-/// The broker does not have the offset we want: retention was faster than we, or the topic was made anew.
-void kafka_source::find_range(held_partition& x) {
-  const auto now = steady_clock::now();
-  if (now < retry_due_) return;
-  const auto range = client_->offsets_of(x.what, broker_timeout);
-  if (!range) {
-    retry_due_ = now + retry_pause;
-    return;
-  }
-  x.out_of_range = false;
-  x.misplaced = true;
-  if (x.next < range->low) {
-    // Position 0 of a new group is no loss: nobody had promised anything yet.
-    if (x.next > 0) {
-      log_line(log_level::error, "source", "records-lost-to-retention")
-          .with("source", config_.name)
-          .with("topic", x.what.topic)
-          .with("partition", x.what.partition)
-          .with("from", x.next)
-          .with("to", range->low);
-    }
-    x.next = range->low;
-    return;
-  }
-  if (x.next <= range->end) return;
+/// The log starts again below our position: librdkafka went back to the earliest record because the broker no longer has what we asked for.
+void kafka_source::begin_generation(held_partition& x, std::int64_t first) {
   log_line(log_level::error, "source", "topic-made-anew")
       .with("source", config_.name)
       .with("topic", x.what.topic)
       .with("partition", x.what.partition)
       .with("position", x.next)
-      .with("end", range->end);
+      .with("first", first);
   listener_->revoked(x.what);
   {
     const std::lock_guard lock(mutex_);
     requests_.erase(x.what);  // they were about the former topic
   }
-  auto fresh = make_partition({x.what, -1, {}});
-  fresh.generation = mint_generation(x.generation);
-  fresh.noted = fresh.next = range->low;
-  fresh.misplaced = true;
-  fresh.paused = x.paused;
-  x = std::move(fresh);
+  const auto former = x.generation;
+  const bool paused = x.paused;
+  x = make_partition({x.what, -1, {}});
+  x.generation = mint_generation(former);
+  x.noted = x.next = first;
+  x.paused = paused;
   listener_->assigned(x.what, x.generation, -1);
+}
+
+/// Offsets that did not come were compacted away or belonged to transactions, or retention removed what nobody had read: that must be told.
+void kafka_source::explain_gap(held_partition& x) {
+  const auto now = steady_clock::now();
+  if (x.gap_from < 0 || now < gap_due_) return;
+  gap_due_ = now + gap_interval;
+  const auto range = client_->offsets_of(x.what, broker_timeout);
+  if (!range) return;
+  if (range->low > x.gap_from) {
+    log_line(log_level::error, "source", "records-lost-to-retention")
+        .with("source", config_.name)
+        .with("topic", x.what.topic)
+        .with("partition", x.what.partition)
+        .with("from", x.gap_from)
+        .with("to", std::min(range->low, x.next));
+  }
+  x.gap_from = -1;
 }
 
 void kafka_source::commit_if_due() {
@@ -389,7 +388,7 @@ milliseconds kafka_source::poll_time() {
   for (const auto& [what, x] : partitions_) {
     wants_grants = wants_grants || x.paused || x.intake.has_held();
     if (x.paused && x.intake.has_credit()) out = std::min(out, source_intake::trickle_wait);
-    if (x.misplaced || x.out_of_range || !x.generation_kept) out = std::min(out, milliseconds{20});
+    if (x.misplaced || !x.generation_kept) out = std::min(out, milliseconds{20});
     if (x.noted > x.sent) out = std::min(out, config_.commit_interval);
   }
   const std::lock_guard lock(mutex_);
@@ -402,25 +401,23 @@ void kafka_source::take(polled x) {
   switch (x.what) {
     case polled::kind::record: {
       auto* const to = find(x.topic, x.partition);
-      if (to == nullptr || to->misplaced || to->out_of_range) return;
+      if (to == nullptr || to->misplaced) return;
       if (!reachable_) set_reachable(true, {});
-      if (x.record.offset < to->next) {  // the log starts again below us
-        to->out_of_range = true;
-        return;
-      }
+      if (x.record.offset < to->next) begin_generation(*to, x.record.offset);
+      if (to->next >= 0 && x.record.offset > to->next && to->gap_from < 0) to->gap_from = to->next;
       to->next = x.record.offset + 1;
       to->intake.take(std::move(x.record));
       return;
     }
-    case polled::kind::out_of_range:
-      if (auto* const where = find(x.topic, x.partition)) where->out_of_range = true;
-      return;
     case polled::kind::missing_topic:
       if (missing_.emplace(x.topic).second) {
         log_line(log_level::warn, "source", "topic-missing").with("source", config_.name).with("topic", x.topic).with("why", x.text);
       }
       return;
-    case polled::kind::fault: log_line(log_level::debug, "source", "kafka-fault").with("source", config_.name).with("why", x.text); return;
+    case polled::kind::fault:
+      if (x.text != last_fault_) log_line(log_level::warn, "source", "kafka-fault").with("source", config_.name).with("why", x.text);
+      last_fault_ = x.text;
+      return;
     case polled::kind::nothing: return;
   }
 }

@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: Apache-2.0
+// kafka_source against a real broker (DOORSTEP_TEST_KAFKA=host:port), and against librdkafka's mock cluster for what a broker cannot be made to do on demand.
+#include "storage/kafka_source.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+namespace doorstep {
+namespace {
+
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+std::string unique_name(const std::string& what) {
+  static int count = 0;
+  return "kafka-source-" + what + "-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+}
+
+/// Produces, and makes and deletes topics; on the test's own thread.
+class peer {
+public:
+  explicit peer(const std::string& brokers) {
+    char why[256];
+    rd_kafka_conf_t* const conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.c_str(), why, sizeof why);
+    rd_kafka_conf_set(conf, "linger.ms", "1", why, sizeof why);
+    rd_kafka_conf_set_log_cb(conf, [](const rd_kafka_t*, int, const char*, const char*) {});
+    client_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+  }
+  ~peer() { rd_kafka_destroy(client_); }
+  peer(const peer&) = delete;
+  peer& operator=(const peer&) = delete;
+  rd_kafka_t* client() { return client_; }
+
+  void make_topic(const std::string& name, int partitions) {
+    rd_kafka_NewTopic_t* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, nullptr, 0);
+    admin([&](rd_kafka_queue_t* queue) { rd_kafka_CreateTopics(client_, &topic, 1, nullptr, queue); });
+    rd_kafka_NewTopic_destroy(topic);
+  }
+  void delete_topic(const std::string& name) {
+    rd_kafka_DeleteTopic_t* topic = rd_kafka_DeleteTopic_new(name.c_str());
+    admin([&](rd_kafka_queue_t* queue) { rd_kafka_DeleteTopics(client_, &topic, 1, nullptr, queue); });
+    rd_kafka_DeleteTopic_destroy(topic);
+  }
+  void delete_records_below(const std::string& topic, int partition, std::int64_t offset) {
+    auto* const list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic.c_str(), partition)->offset = offset;
+    rd_kafka_DeleteRecords_t* what = rd_kafka_DeleteRecords_new(list);
+    admin([&](rd_kafka_queue_t* queue) { rd_kafka_DeleteRecords(client_, &what, 1, nullptr, queue); });
+    rd_kafka_DeleteRecords_destroy(what);
+    rd_kafka_topic_partition_list_destroy(list);
+  }
+
+  /// Values are the numbers from..from+count-1, keys too.
+  void produce(const std::string& topic, int partition, int from, int count, std::size_t pad = 0) {
+    for (int i = from; i < from + count; ++i) {
+      const std::string text = std::to_string(i);
+      const std::string value = text + std::string(pad, '.');
+      rd_kafka_resp_err_t code;
+      while ((code = rd_kafka_producev(client_, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+                                       RD_KAFKA_V_KEY(text.data(), text.size()), RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+        rd_kafka_poll(client_, 100);
+      }
+      ASSERT_EQ(code, RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    flush();
+  }
+  void flush() { ASSERT_EQ(rd_kafka_flush(client_, 20000), RD_KAFKA_RESP_ERR_NO_ERROR); }
+
+private:
+  void admin(const std::function<void(rd_kafka_queue_t*)>& ask) {
+    rd_kafka_queue_t* const queue = rd_kafka_queue_new(client_);
+    ask(queue);
+    rd_kafka_event_t* const event = rd_kafka_queue_poll(queue, 20000);
+    EXPECT_NE(event, nullptr);
+    if (event != nullptr) {
+      EXPECT_EQ(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR) << rd_kafka_event_error_string(event);
+      rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+  }
+  rd_kafka_t* client_ = nullptr;
+};
+
+/// What an operator's tool, or an earlier life of ours, would have committed.
+void commit_as(const std::string& brokers, const std::string& group, const topic_partition& what, std::int64_t offset, const std::string& metadata) {
+  char why[256];
+  rd_kafka_conf_t* const conf = rd_kafka_conf_new();
+  rd_kafka_conf_set(conf, "bootstrap.servers", brokers.c_str(), why, sizeof why);
+  rd_kafka_conf_set(conf, "group.id", group.c_str(), why, sizeof why);
+  rd_kafka_t* const client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+  auto* const list = rd_kafka_topic_partition_list_new(1);
+  auto* const one = rd_kafka_topic_partition_list_add(list, what.topic.c_str(), what.partition);
+  one->offset = offset;
+  one->metadata = strdup(metadata.c_str());
+  one->metadata_size = metadata.size();
+  EXPECT_EQ(rd_kafka_commit(client, list, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_destroy(client);
+}
+
+/// Notes what it is told. With `flow` it grants that much to start with, gives credit back and commits as records come, as a PARTITION actor would.
+class recorder : public source_listener {
+public:
+  struct partition {
+    std::uint32_t generation = 0;
+    std::int64_t committed = -2;
+    int assigned = 0, revoked = 0;
+    bool held = false;
+    std::size_t granted = 0, handed = 0;
+    bool over_credit = false;
+    std::vector<std::int64_t> offsets;
+    std::vector<std::uint32_t> generations;
+    std::vector<source_record> records;
+  };
+
+  explicit recorder(std::size_t flow = 0, bool commits = true) : flow_(flow), commits_(commits) {}
+  void attach(record_source& source) { source_ = &source; }
+
+  void assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) override {
+    change([&] {
+      auto& x = partitions_[what];
+      x.generation = generation;
+      x.generations.push_back(generation);
+      x.committed = committed;
+      x.granted = x.handed = 0;
+      x.held = true;
+      ++x.assigned;
+    });
+    if (flow_ > 0) grant(what, flow_);
+  }
+  void revoked(const topic_partition& what) override {
+    change([&] {
+      partitions_[what].held = false;
+      ++partitions_[what].revoked;
+    });
+  }
+  void records(source_batch batch) override {
+    const auto last = batch.records.back().offset;
+    const auto count = batch.records.size();
+    change([&] {
+      auto& x = partitions_[batch.from];
+      x.handed += count;
+      x.over_credit = x.over_credit || x.handed > x.granted;
+      for (auto& record : batch.records) {
+        x.offsets.push_back(record.offset);
+        x.records.push_back(std::move(record));
+      }
+    });
+    if (flow_ == 0) return;
+    if (commits_) source_->commit(batch.from, last + 1);
+    grant(batch.from, count);
+  }
+  void reachable(bool yes, const std::string& why) override {
+    change([&] { reachable_.emplace_back(yes, why); });
+  }
+
+  void grant(const topic_partition& what, std::size_t count) {
+    change([&] { partitions_[what].granted += count; });
+    source_->grant(what, count);
+  }
+
+  /// Waits until `what` holds for what was noted.
+  template <class Condition>
+  [[nodiscard]] bool wait(Condition what, seconds limit = seconds{20}) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, limit, [&] { return what(*this); });
+  }
+  [[nodiscard]] bool wait_for_records(const topic_partition& what, std::size_t count, seconds limit = seconds{20}) {
+    return wait([&](recorder& x) { return x.partitions_[what].offsets.size() >= count; }, limit);
+  }
+  partition operator[](const topic_partition& what) {
+    const std::lock_guard lock(mutex_);
+    return partitions_[what];
+  }
+
+  std::map<topic_partition, partition> partitions_;
+  std::vector<std::pair<bool, std::string>> reachable_;
+
+private:
+  void change(const std::function<void()>& what) {
+    const std::lock_guard lock(mutex_);
+    what();
+    changed_.notify_all();
+  }
+  const std::size_t flow_;
+  const bool commits_;
+  record_source* source_ = nullptr;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+/// A source with its listener; stops when it leaves.
+struct member {
+  member(const source_config& config, std::size_t flow = 0, bool commits = true) : heard(flow, commits) {
+    auto made = make_kafka_source(config, counters);
+    if (!made) throw std::runtime_error(to_string(made.error()));
+    source = std::move(*made);
+    heard.attach(*source);
+    source->start(heard);
+  }
+  ~member() { source->stop(); }
+  metrics counters;
+  recorder heard;
+  std::unique_ptr<record_source> source;
+};
+
+std::vector<std::int64_t> numbers(std::int64_t from, std::int64_t to) {
+  std::vector<std::int64_t> out;
+  for (auto i = from; i < to; ++i) out.push_back(i);
+  return out;
+}
+
+class kafka_source : public testing::Test {
+protected:
+  void SetUp() override {
+    const char* const address = std::getenv("DOORSTEP_TEST_KAFKA");
+    if (address == nullptr || *address == '\0') GTEST_SKIP() << "NO KAFKA BROKER: set DOORSTEP_TEST_KAFKA=host:port (scripts/kafka start)";
+    config.brokers = address;
+    config.group = config.name = topic = unique_name("t");
+    config.topics = {topic};
+    config.commit_interval = milliseconds{50};
+    config.kafka_options = {"topic.metadata.refresh.interval.ms=300"};
+    kafka = std::make_unique<peer>(config.brokers);
+  }
+  topic_partition at(int partition) const { return {topic, partition}; }
+
+  source_config config;
+  std::string topic;
+  std::unique_ptr<peer> kafka;
+};
+
+TEST_F(kafka_source, a_record_arrives_whole) {
+  kafka->make_topic(topic, 1);
+  rd_kafka_producev(kafka->client(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY("k\0y", 3),
+                    RD_KAFKA_V_VALUE(const_cast<char*>("v"), 1), RD_KAFKA_V_HEADER("a", "1", 1), RD_KAFKA_V_HEADER("b", nullptr, 0),
+                    RD_KAFKA_V_HEADER("a", "2", 1), RD_KAFKA_V_TIMESTAMP(1795255200123), RD_KAFKA_V_END);
+  kafka->flush();
+  rd_kafka_producev(kafka->client(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_END);
+  kafka->flush();
+  member one(config, 10);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), 2));
+  const auto records = one.heard[at(0)].records;
+  EXPECT_EQ(records[0].key, std::string("k\0y", 3));
+  EXPECT_EQ(records[0].value, "v");
+  EXPECT_EQ(records[0].timestamp.value, 1795255200123);
+  ASSERT_EQ(records[0].headers.size(), 3U);
+  EXPECT_EQ(records[0].headers[1].name, "b");
+  EXPECT_EQ(records[0].headers[1].value, "");
+  EXPECT_EQ(records[0].headers[2].value, "2");
+  EXPECT_EQ(records[1].key, std::nullopt);
+  EXPECT_EQ(records[1].value, std::nullopt);
+  EXPECT_EQ(one.counters.records_in.value(), 2);
+}
+
+TEST_F(kafka_source, every_partition_keeps_its_order) {
+  kafka->make_topic(topic, 4);
+  for (int p = 0; p < 4; ++p) kafka->produce(topic, p, 0, 5000, 100);
+  member one(config, 4096);
+  for (int p = 0; p < 4; ++p) {
+    ASSERT_TRUE(one.heard.wait_for_records(at(p), 5000)) << p;
+    const auto heard = one.heard[at(p)];
+    EXPECT_EQ(heard.offsets, numbers(0, 5000));
+    EXPECT_EQ(heard.records[4999].key, "4999");
+    EXPECT_EQ(heard.committed, -1);
+  }
+}
+
+TEST_F(kafka_source, without_credit_nothing_comes_and_the_others_are_not_held_up) {
+  kafka->make_topic(topic, 3);
+  for (int p = 0; p < 3; ++p) kafka->produce(topic, p, 0, 3000);
+  config.in_flight_max = 100;
+  member one(config);
+  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return x.partitions_.size() == 3; }));
+  one.heard.grant(at(1), 7);
+  one.heard.grant(at(2), 3000);
+  ASSERT_TRUE(one.heard.wait_for_records(at(2), 3000));
+  ASSERT_TRUE(one.heard.wait_for_records(at(1), 7));
+  EXPECT_EQ(one.heard[at(0)].offsets.size(), 0U);
+  EXPECT_EQ(one.heard[at(1)].offsets, numbers(0, 7));
+  one.heard.grant(at(0), 1);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), 1));
+  EXPECT_EQ(one.heard[at(0)].offsets, numbers(0, 1));
+}
+
+TEST_F(kafka_source, credit_in_drops_loses_and_repeats_nothing) {
+  // in_flight_max 20 pauses and resumes hundreds of times; the grants are all sizes, so that both ways to resume are taken.
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 3000);
+  config.in_flight_max = 20;
+  member one(config);
+  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return !x.partitions_.empty(); }));
+  std::size_t granted = 0;
+  for (std::size_t size = 1; granted < 3000; size = size % 37 + 3) {
+    const auto more = std::min(size, 3000 - granted);
+    one.heard.grant(at(0), more);
+    granted += more;
+    ASSERT_TRUE(one.heard.wait_for_records(at(0), granted)) << granted;
+    ASSERT_EQ(one.heard[at(0)].offsets.size(), granted);
+  }
+  EXPECT_EQ(one.heard[at(0)].offsets, numbers(0, 3000));
+  EXPECT_FALSE(one.heard[at(0)].over_credit);
+}
+
+TEST_F(kafka_source, what_was_committed_survives_a_restart_and_nothing_else_does) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 100);
+  std::uint32_t generation = 0;
+  {
+    member one(config, 1000, false);
+    ASSERT_TRUE(one.heard.wait_for_records(at(0), 100));
+    generation = one.heard[at(0)].generation;
+    one.source->commit(at(0), 40);
+    one.source->commit(at(0), 60);
+    one.source->commit(at(0), 50);  // late, and lower: the watermark only rises
+    one.source->stop();
+    EXPECT_EQ(one.heard[at(0)].revoked, 1);
+  }
+  member two(config, 1000);
+  ASSERT_TRUE(two.heard.wait_for_records(at(0), 40));
+  EXPECT_EQ(two.heard[at(0)].committed, 60);
+  EXPECT_EQ(two.heard[at(0)].generation, generation);
+  EXPECT_EQ(two.heard[at(0)].offsets, numbers(60, 100));
+}
+
+TEST_F(kafka_source, commits_are_sent_while_it_runs) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 100);
+  member one(config, 1000, true);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), 100));
+  const auto all_committed = [&] {
+    const auto lags = one.source->lags();
+    return lags.size() == 1 && lags[0].what == at(0) && lags[0].committed == 100 && lags[0].end == 100;
+  };
+  const auto until = std::chrono::steady_clock::now() + seconds{10};
+  while (!all_committed() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_TRUE(all_committed());
+}
+
+TEST_F(kafka_source, two_members_share_and_the_one_that_stays_takes_over_without_skipping) {
+  kafka->make_topic(topic, 4);
+  const auto produce_all = [&](int from, int count) {
+    for (int p = 0; p < 4; ++p) kafka->produce(topic, p, from, count);
+  };
+  const auto held_count = [](recorder& x) {
+    return std::count_if(x.partitions_.begin(), x.partitions_.end(), [](const auto& y) { return y.second.held; });
+  };
+  produce_all(0, 500);
+  member two_holder(config, 100);
+  for (int p = 0; p < 4; ++p) ASSERT_TRUE(two_holder.heard.wait_for_records(at(p), 500));
+  {
+    member one(config, 100);
+    ASSERT_TRUE(one.heard.wait([&](recorder& x) { return held_count(x) == 2; }));
+    ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return held_count(x) == 2; }));
+    produce_all(500, 500);
+    for (int p = 0; p < 4; ++p) {
+      auto& owner = one.heard[at(p)].held ? one.heard : two_holder.heard;
+      ASSERT_TRUE(owner.wait([&](recorder& x) { return !x.partitions_[at(p)].offsets.empty() && x.partitions_[at(p)].offsets.back() == 999; })) << p;
+    }
+    for (int p = 0; p < 4; ++p) {
+      if (one.heard[at(p)].held) {
+        EXPECT_EQ(one.heard[at(p)].offsets, numbers(500, 1000));
+      }
+    }
+  }
+  ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return held_count(x) == 4; }));
+  produce_all(1000, 500);
+  for (int p = 0; p < 4; ++p) {
+    ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return x.partitions_[at(p)].offsets.back() == 1499; })) << p;
+    // What the other one had and committed is not handed over again, and nothing behind it is left out.
+    auto offsets = two_holder.heard[at(p)].offsets;
+    EXPECT_TRUE(offsets == numbers(0, 1500) || (offsets.size() == 1000 && offsets[499] == 499 && offsets[500] == 1000)) << p << " " << offsets.size();
+    EXPECT_FALSE(two_holder.heard[at(p)].over_credit);
+  }
+}
+
+TEST_F(kafka_source, rewind_hands_over_again_also_when_it_is_paused) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 2000);
+  config.in_flight_max = 100;
+  member one(config);
+  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return !x.partitions_.empty(); }));
+  std::vector<std::int64_t> expected;
+  std::int64_t next = 0;
+  for (const std::int64_t back : {0, 150, 151, 0, 10, 700, 3, 999}) {
+    one.heard.grant(at(0), 300);
+    for (int i = 0; i < 300; ++i) expected.push_back(next++);
+    ASSERT_TRUE(one.heard.wait_for_records(at(0), expected.size()));
+    ASSERT_EQ(one.heard[at(0)].offsets, expected);
+    one.source->rewind(at(0), back);
+    next = back;
+  }
+  one.heard.grant(at(0), 5000);
+  for (; next < 2000; ++next) expected.push_back(next);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), expected.size()));
+  EXPECT_EQ(one.heard[at(0)].offsets, expected);
+}
+
+TEST_F(kafka_source, a_missing_topic_is_waited_for) {
+  config.topics = {topic, topic + "-later"};
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 1);
+  member one(config, 10);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), 1));
+  kafka->make_topic(topic + "-later", 1);
+  kafka->produce(topic + "-later", 0, 0, 5);
+  EXPECT_TRUE(one.heard.wait_for_records({topic + "-later", 0}, 5));
+}
+
+TEST_F(kafka_source, a_topic_made_anew_is_another_generation) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 10);
+  std::uint32_t generation = 0;
+  {
+    member one(config, 100);
+    ASSERT_TRUE(one.heard.wait_for_records(at(0), 10));
+    generation = one.heard[at(0)].generation;
+  }
+  // Kafka forgets the group's commits with the topic. Where it would not, the commit lies behind the end of the new one.
+  kafka->delete_topic(topic);
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 5);
+  commit_as(config.brokers, config.group, at(0), 10, "doorstep generation=" + std::to_string(generation));
+  member two(config, 100);
+  ASSERT_TRUE(two.heard.wait_for_records(at(0), 5));
+  const auto heard = two.heard[at(0)];
+  EXPECT_EQ(heard.offsets, numbers(0, 5));
+  EXPECT_EQ(heard.assigned, 2);  // first as the commit said, then anew
+  EXPECT_EQ(heard.revoked, 1);
+  EXPECT_EQ(heard.generations[0], generation);
+  EXPECT_GT(heard.generations[1], generation);
+  EXPECT_EQ(heard.committed, -1);
+}
+
+TEST_F(kafka_source, a_commit_that_is_not_ours_begins_a_generation_and_its_offset_counts) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 10);
+  commit_as(config.brokers, config.group, at(0), 4, "");
+  std::uint32_t generation = 0;
+  {
+    member one(config, 100, false);
+    ASSERT_TRUE(one.heard.wait_for_records(at(0), 6));
+    EXPECT_EQ(one.heard[at(0)].offsets, numbers(4, 10));
+    EXPECT_EQ(one.heard[at(0)].committed, 4);
+    generation = one.heard[at(0)].generation;
+    EXPECT_GT(generation, 1'700'000'000U);
+  }
+  member two(config, 100);  // nothing was acked, but the generation was kept before the first record was handed over
+  ASSERT_TRUE(two.heard.wait_for_records(at(0), 6));
+  EXPECT_EQ(two.heard[at(0)].generation, generation);
+}
+
+TEST_F(kafka_source, what_retention_removed_is_passed_over) {
+  kafka->make_topic(topic, 1);
+  kafka->produce(topic, 0, 0, 100);
+  commit_as(config.brokers, config.group, at(0), 10, "doorstep generation=7");
+  kafka->delete_records_below(topic, 0, 50);
+  member one(config, 1000);
+  ASSERT_TRUE(one.heard.wait_for_records(at(0), 50));
+  EXPECT_EQ(one.heard[at(0)].offsets, numbers(50, 100));
+  EXPECT_EQ(one.heard[at(0)].generation, 7U);
+}
+
+TEST(kafka_source_without_broker, an_unreachable_broker_is_told_once_and_stop_does_not_wait_for_it) {
+  source_config config;
+  config.name = "unreachable";
+  config.brokers = "127.0.0.1:1";
+  config.topics = {"nothing"};
+  member one(config, 10);
+  ASSERT_TRUE(one.heard.wait([](recorder& x) { return !x.reachable_.empty(); }));
+  const auto before = std::chrono::steady_clock::now();
+  one.source->stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - before, seconds{5});
+  ASSERT_EQ(one.heard.reachable_.size(), 1U);
+  EXPECT_FALSE(one.heard.reachable_[0].first);
+  EXPECT_THAT(one.heard.reachable_[0].second, HasSubstr("127.0.0.1:1"));
+}
+
+TEST(kafka_source_without_broker, an_option_that_librdkafka_does_not_know_is_named) {
+  source_config config;
+  config.name = "orders";
+  config.brokers = "127.0.0.1:1";
+  config.topics = {"orders"};
+  metrics counters;
+  for (const auto& [option, field] : {std::pair{"no.such.option=1", "no.such.option"}, std::pair{"fetch.wait.max.ms=soon", "fetch.wait.max.ms"}}) {
+    config.kafka_options = {option};
+    const auto made = make_kafka_source(config, counters);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, ec::bad_config);
+    EXPECT_EQ(made.error().field, field);
+    EXPECT_THAT(made.error().detail, HasSubstr("orders"));
+  }
+}
+
+/// One broker of librdkafka's own, in memory.
+class mock_kafka : public testing::Test {
+protected:
+  void SetUp() override {
+    cluster = rd_kafka_mock_cluster_new(host.client(), 1);
+    rd_kafka_mock_topic_create(cluster, "orders", 1, 1);
+    kafka = std::make_unique<peer>(rd_kafka_mock_cluster_bootstraps(cluster));
+    config.name = "mock";
+    config.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+    config.topics = {"orders"};
+    config.commit_interval = milliseconds{20};
+    config.session_timeout = milliseconds{1500};  // the mock does not know LeaveGroup: a member is missed only after this
+  }
+  void TearDown() override {
+    kafka.reset();
+    rd_kafka_mock_cluster_destroy(cluster);
+  }
+  peer host{"127.0.0.1:1"};
+  rd_kafka_mock_cluster_t* cluster = nullptr;
+  std::unique_ptr<peer> kafka;
+  source_config config;
+  const topic_partition orders{"orders", 0};
+};
+
+TEST_F(mock_kafka, a_broker_that_goes_and_comes_back_is_told_and_reading_goes_on) {
+  kafka->produce("orders", 0, 0, 10);
+  member one(config, 100);
+  ASSERT_TRUE(one.heard.wait_for_records(orders, 10));
+  rd_kafka_mock_broker_set_down(cluster, 1);
+  ASSERT_TRUE(one.heard.wait([](recorder& x) { return x.reachable_.size() == 1; }));
+  rd_kafka_mock_broker_set_up(cluster, 1);
+  ASSERT_TRUE(one.heard.wait([](recorder& x) { return x.reachable_.size() >= 2; }));
+  EXPECT_FALSE(one.heard.reachable_[0].first);
+  EXPECT_NE(one.heard.reachable_[0].second, "");
+  EXPECT_TRUE(one.heard.reachable_[1].first);
+  EXPECT_EQ(one.heard.reachable_[1].second, "");
+  kafka->produce("orders", 0, 10, 10);
+  ASSERT_TRUE(one.heard.wait_for_records(orders, 20));
+  EXPECT_EQ(one.heard[orders].offsets, numbers(0, 20));
+}
+
+TEST_F(mock_kafka, a_refused_commit_is_sent_again) {
+  kafka->produce("orders", 0, 0, 10);
+  {
+    member one(config, 100, false);
+    ASSERT_TRUE(one.heard.wait_for_records(orders, 10));
+    constexpr std::int16_t offset_commit = 8;
+    rd_kafka_mock_push_request_errors(cluster, offset_commit, 2, RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE,
+                                      RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE);
+    one.source->commit(orders, 10);
+    const auto committed = [&] {
+      const auto lags = one.source->lags();
+      return !lags.empty() && lags[0].committed == 10;
+    };
+    const auto until = std::chrono::steady_clock::now() + seconds{10};
+    while (!committed() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    EXPECT_TRUE(committed());
+  }
+  member two(config, 100);
+  ASSERT_TRUE(two.heard.wait([&](recorder& x) { return x.partitions_[orders].held; }));
+  EXPECT_EQ(two.heard[orders].committed, 10);
+}
+
+}  // namespace
+}  // namespace doorstep
