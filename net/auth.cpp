@@ -9,7 +9,6 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -75,7 +74,8 @@ result<identity> token_verifier::verify(std::string_view token, unix_ms now) con
 
   const auto given = base64url_decode(token.substr(second + 1));
   const auto right = hmac_sha256(secret_, token.substr(0, second));
-  if (!given || !equal_in_constant_time(*given, {reinterpret_cast<const char*>(right.data()), right.size()})) return refused("the token's signature is not ours");
+  if (!given || !equal_in_constant_time(*given, {reinterpret_cast<const char*>(right.data()), right.size()}))
+    return refused("the token's signature is not ours");
 
   const auto body = object_part(token.substr(first + 1, second - first - 1), &memory);
   if (!body) return refused("the token's claims are not a JSON object in base64url");

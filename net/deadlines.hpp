@@ -51,7 +51,9 @@ private:
   void arm(steady_time when);
   void scan();
 
-  boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, boost::asio::io_context::executor_type> timer_;
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
+                                    boost::asio::io_context::executor_type>
+      timer_;
   std::vector<entry> entries_;
   std::vector<std::shared_ptr<timed>> ready_;
   steady_time armed_ = steady_time::max(), last_scan_{};

@@ -84,7 +84,8 @@ result<std::vector<event>> read_events(const site& at, const http_request& reque
     is_binary |= boost::beast::iequals(field.name_string(), "ce-specversion");
   }
   if (type.starts_with("application/cloudevents") || !is_binary)
-    return failure{ec::unsupported, "send CloudEvents: ce-* headers, application/cloudevents+json or application/cloudevents-batch+json", "content-type"};
+    return failure{ec::unsupported, "send CloudEvents: ce-* headers, application/cloudevents+json or application/cloudevents-batch+json",
+                   "content-type"};
   auto one = event_from_headers(headers, "ce-", content_type, request.body());
   if (!one) return one.error();
   events.push_back(std::move(*one));
@@ -124,7 +125,9 @@ http_answer readiness(const site& at) {
 }
 
 inspection::answer as_document(http_reply done) {
-  return [done = std::move(done)](result<std::string> found) { done(found ? http_answer{200, "application/json", std::move(*found), {}} : problem_answer(found.error())); };
+  return [done = std::move(done)](result<std::string> found) {
+    done(found ? http_answer{200, "application/json", std::move(*found), {}} : problem_answer(found.error()));
+  };
 }
 
 void show_mailbox(site& at, const http_request& request, http_reply done) {
@@ -147,7 +150,8 @@ void show_dead_letters(site& at, const http_request& request, http_reply done) {
     const std::string value = x.value;
     const auto end = value.data() + value.size();
     const auto read = std::from_chars(value.data(), end, limit);
-    if (read.ec != std::errc{} || read.ptr != end || limit < 1 || limit > 1000) return done(problem_answer({ec::malformed, "limit must be 1 to 1000", "limit"}));
+    if (read.ec != std::errc{} || read.ptr != end || limit < 1 || limit > 1000)
+      return done(problem_answer({ec::malformed, "limit must be 1 to 1000", "limit"}));
   }
   at.look.dead_letters(after, limit, as_document(std::move(done)));
 }
@@ -170,7 +174,10 @@ constexpr route routes[] = {
        at.look.refresh_metrics();
        done({200, "text/plain; version=0.0.4; charset=utf-8", at.numbers.text(), {}});
      }},
-    {"/health/live", http::verb::get, false, [](site&, const http_request&, http_reply done) { done({200, "application/json", "{\"live\":true}", {}}); }},
+    {"/health/live", http::verb::get, false,
+     [](site&, const http_request&, http_reply done) {
+       done({200, "application/json", "{\"live\":true}", {}});
+     }},
     {"/health/ready", http::verb::get, false, [](site& at, const http_request&, http_reply done) { done(readiness(at)); }},
     {"/health/startup", http::verb::get, false,
      [](site& at, const http_request&, http_reply done) {
@@ -241,7 +248,8 @@ http_answer answer_public(const site& at, const http_request& request) {
   if (!method_fits(request.method(), http::verb::get)) return not_allowed("GET, HEAD");
   http_answer made{200, file->content_type, file->body, {{"Cache-Control", "no-cache"}}};
   if (file->content_type.starts_with("text/html")) {
-    made.headers.push_back({"Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"});
+    made.headers.push_back(
+        {"Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"});
     made.headers.push_back({"Referrer-Policy", "no-referrer"});
   }
   return made;

@@ -93,7 +93,8 @@ void http_session::read_head() {
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(site_->settings.http.header_bytes_max));
   parser_->body_limit(is_public_ ? public_body_max : site_->settings.internal.body_bytes_max);
-  http::async_read_header(socket_, buffer_, *parser_, [me = shared_from_this()](const boost::system::error_code& error, std::size_t) { me->on_head(error); });
+  http::async_read_header(socket_, buffer_, *parser_,
+                          [me = shared_from_this()](const boost::system::error_code& error, std::size_t) { me->on_head(error); });
 }
 
 /// Answers what HTTP itself refuses. @returns true when there is nothing more to do with the request.
@@ -105,7 +106,8 @@ bool http_session::is_over(const boost::system::error_code& error) {
     respond(problem_answer({ec::too_large, "the body is too large", {}}));
   } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
     respond(problem_answer(431, {ec::too_large, "the header is over http.header_bytes_max", {}}));
-  } else if (error != http::error::end_of_stream && error != http::error::partial_message && error.category() == make_error_code(http::error::bad_method).category()) {
+  } else if (error != http::error::end_of_stream && error != http::error::partial_message &&
+             error.category() == make_error_code(http::error::bad_method).category()) {
     respond(problem_answer({ec::malformed, "not HTTP/1.1: " + error.message(), {}}));
   } else {
     drop();

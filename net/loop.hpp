@@ -24,7 +24,9 @@ public:
   boost::asio::io_context& io() { return io_; }
   bool is_here() const { return std::this_thread::get_id() == id_; }
   template <class F>
-  void post(F&& work) { boost::asio::post(io_, std::forward<F>(work)); }
+  void post(F&& work) {
+    boost::asio::post(io_, std::forward<F>(work));
+  }
   /// Lets what is ready finish, then ends and joins the thread. Not from the loop itself.
   void stop();
 

@@ -38,7 +38,10 @@ void append_control(std::string& out, unsigned char c) {
     case '\n': out += "\\n"; return;
     case '\r': out += "\\r"; return;
     case '\t': out += "\\t"; return;
-    default: out += "\\u00"; out += hex[c >> 4]; out += hex[c & 15];
+    default:
+      out += "\\u00";
+      out += hex[c >> 4];
+      out += hex[c & 15];
   }
 }
 

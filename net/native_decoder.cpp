@@ -88,7 +88,8 @@ public:
     if (required && list.empty()) return wrong(name, "is empty"), found;
     found.reserve(list.size());
     for (const auto& id : list) {
-      if (!id.is_string() || id.get_string().empty() || id.get_string().size() > message_id_bytes_max) return wrong(name, "holds what is not a message id"), found;
+      if (!id.is_string() || id.get_string().empty() || id.get_string().size() > message_id_bytes_max)
+        return wrong(name, "holds what is not a message id"), found;
       found.emplace_back(id.get_string().data(), id.get_string().size());
     }
     return found;
@@ -123,7 +124,8 @@ client::command read_request(std::string_view what, request_id id, members& from
   if (what == "nack") return client::nack{id, from.ids("ids", true), from.text("reason", reason_bytes_max, false)};
   if (what == "read") return client::read{id, from.seqs("up_to", true)};
   if (what == "history") {
-    return client::history{id, from.one_address("address"), sequence{from.number("after", 0, number_max, 0)}, static_cast<std::size_t>(from.number("limit", 1, 1000, 100))};
+    return client::history{id, from.one_address("address"), sequence{from.number("after", 0, number_max, 0)},
+                           static_cast<std::size_t>(from.number("limit", 1, 1000, 100))};
   }
   if (what == "refresh") return client::refresh{id, from.text("token", SIZE_MAX, true)};
   return client::ping{id};

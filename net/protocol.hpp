@@ -20,6 +20,8 @@ namespace doorstep {
 using request_id = std::uint64_t;
 using seq_by_address = std::vector<std::pair<address, sequence>>;
 
+// One line a message, to be read as a table.
+// clang-format off
 namespace client {
 struct connect { request_id id = 0; std::string token, device; seq_by_address resume; bool counts = false; };
 struct ack { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
@@ -55,5 +57,6 @@ struct gap { address of; sequence from, to; std::string reason; };
 struct error { request_id id = 0; failure what; };
 using event = std::variant<connected, push, receipt, counts, history, done, pong, gap, error>;
 }  // namespace server
+// clang-format on
 
 }  // namespace doorstep

@@ -19,7 +19,8 @@ namespace {
 
 using tcp = boost::asio::ip::tcp;
 using acceptor = boost::asio::basic_socket_acceptor<tcp, boost::asio::io_context::executor_type>;
-using timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, boost::asio::io_context::executor_type>;
+using timer = boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
+                                                boost::asio::io_context::executor_type>;
 
 /// "127.0.0.1:8000", "[::1]:8000", "localhost:8000", ":8000" (every address).
 result<tcp::endpoint> endpoint_of(const std::string& text, const char* option) {
@@ -130,7 +131,8 @@ void http_server::impl::accept_internal() {
   });
 }
 
-http_server::http_server(const config& settings, std::vector<loop*> loops, front_door& door, intake& in, inspection& look, metrics& numbers, asset_finder assets)
+http_server::http_server(const config& settings, std::vector<loop*> loops, front_door& door, intake& in, inspection& look, metrics& numbers,
+                         asset_finder assets)
     : impl_(std::make_unique<impl>(settings, std::move(loops), door, in, look, numbers, std::move(assets))) {}
 
 http_server::~http_server() { stop(); }
@@ -140,8 +142,10 @@ result<void> http_server::start() {
   auto& here = *x.at;
   here.tokens = token_verifier::open(here.settings.auth);
   here.keys = key_ring::open(here.settings.internal);
-  if (!here.tokens.has_secret()) log_line(log_level::warn, "server", "no-token-secret").with("effect", "every client is refused until auth.hs256_secret is set");
-  if (here.keys.empty()) log_line(log_level::warn, "server", "no-api-keys").with("effect", "nobody can publish over HTTP until internal.api_keys is set");
+  if (!here.tokens.has_secret())
+    log_line(log_level::warn, "server", "no-token-secret").with("effect", "every client is refused until auth.hs256_secret is set");
+  if (here.keys.empty())
+    log_line(log_level::warn, "server", "no-api-keys").with("effect", "nobody can publish over HTTP until internal.api_keys is set");
   if (auto ok = x.listen(x.public_door, here.settings.http.listen, "http.listen"); !ok) return ok;
   if (auto ok = x.listen(x.internal_door, here.settings.internal.listen, "internal.listen"); !ok) {
     boost::system::error_code ignored;
@@ -156,7 +160,9 @@ result<void> http_server::start() {
     x.accept_public();
     x.accept_internal();
   });
-  log_line(log_level::info, "server", "listening").with("public", x.public_door.local_endpoint().port()).with("internal", x.internal_door.local_endpoint().port());
+  log_line(log_level::info, "server", "listening")
+      .with("public", x.public_door.local_endpoint().port())
+      .with("internal", x.internal_door.local_endpoint().port());
   return {};
 }
 
@@ -177,7 +183,8 @@ void http_server::stop_accepting() {
 bool http_server::impl::wait_for_sockets(desk& one) {
   const auto give_up = std::chrono::steady_clock::now() + milliseconds{5000};
   bool is_empty = false;
-  while (!is_empty && std::chrono::steady_clock::now() < give_up && !one.where.io().stopped()) run_there(one.where, [&] { is_empty = one.sockets == 0; });
+  while (!is_empty && std::chrono::steady_clock::now() < give_up && !one.where.io().stopped())
+    run_there(one.where, [&] { is_empty = one.sockets == 0; });
   return is_empty;
 }
 

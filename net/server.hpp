@@ -30,7 +30,8 @@ using asset_finder = std::function<const asset*(std::string_view path)>;
 class http_server {
 public:
   /// Public connections go round the loops; both listeners and all of the internal port live on the first. Everything given must outlive stop().
-  http_server(const config& settings, std::vector<loop*> loops, front_door& door, intake& in, inspection& look, metrics& numbers, asset_finder assets = {});
+  http_server(const config& settings, std::vector<loop*> loops, front_door& door, intake& in, inspection& look, metrics& numbers,
+              asset_finder assets = {});
   ~http_server();  ///< stop()
   http_server(const http_server&) = delete;
   http_server& operator=(const http_server&) = delete;

@@ -31,12 +31,12 @@ class inspection {
 public:
   virtual ~inspection() = default;
   using answer = std::function<void(result<std::string>)>;
-  virtual void actors(answer done) = 0;                          ///< GET /v1/actors
-  virtual void mailbox(const std::string& user, answer done) = 0;  ///< GET /v1/mailboxes/<user>
+  virtual void actors(answer done) = 0;                                                     ///< GET /v1/actors
+  virtual void mailbox(const std::string& user, answer done) = 0;                           ///< GET /v1/mailboxes/<user>
   virtual void dead_letters(const std::string& after, std::size_t limit, answer done) = 0;  ///< GET /v1/dead-letters
   /// GET /health/ready: the reasons why not, empty when ready. Any thread, does not block.
   virtual std::vector<std::string> not_ready() const = 0;
-  virtual bool started() const = 0;                              ///< GET /health/startup
+  virtual bool started() const = 0;  ///< GET /health/startup
   /// Called before each scrape, so that gauges are fresh. Any thread, does not block.
   virtual void refresh_metrics() = 0;
 };

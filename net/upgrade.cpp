@@ -55,7 +55,8 @@ std::optional<http_answer> refuse_upgrade(const site& at, const http_request& re
   if (at.draining) return problem_answer({ec::stopping, "the server restarts", {}});
   if (at.is_full()) return problem_answer({ec::unavailable, "http.connections_max is reached", {}});
   // Only browsers send an Origin; theirs is the one that must not be ours to lend.
-  if (request.count(http::field::origin) != 0 && !is_origin_allowed(at.settings.http.origins, text(request, http::field::origin), text(request, http::field::host)))
+  if (request.count(http::field::origin) != 0 &&
+      !is_origin_allowed(at.settings.http.origins, text(request, http::field::origin), text(request, http::field::host)))
     return problem_answer({ec::forbidden, "this Origin is not in http.origins", "origin"});
   if (has_extra_bytes) return problem_answer({ec::malformed, "bytes before the upgrade was accepted", {}});
   const auto protocols = protocols_of(request);

@@ -68,7 +68,8 @@ void ws_session::start(const http_request& upgrade) {
     ws_->set_option(deflate);
   }
   if (upgrade.count(http::field::sec_websocket_protocol) != 0)
-    ws_->set_option(websocket::stream_base::decorator([](websocket::response_type& answer) { answer.set(http::field::sec_websocket_protocol, "doorstep.v1"); }));
+    ws_->set_option(
+        websocket::stream_base::decorator([](websocket::response_type& answer) { answer.set(http::field::sec_websocket_protocol, "doorstep.v1"); }));
   ++operations_;
   ws_->async_accept(upgrade, [me = shared_from_this()](const boost::system::error_code& error) {
     --me->operations_;
@@ -141,7 +142,8 @@ void ws_session::on_frame(std::string_view text) {
   site_->numbers.frames_in.add();
   if (!take_rate(heard_)) {
     site_->numbers.frames_refused.add();
-    return close(close_code::too_many_frames, "over " + std::to_string(site_->settings.ws.frames_per_second_max) + " frames a second", milliseconds{0});
+    return close(close_code::too_many_frames, "over " + std::to_string(site_->settings.ws.frames_per_second_max) + " frames a second",
+                 milliseconds{0});
   }
   if (!ws_->got_text()) {
     site_->numbers.frames_refused.add();
@@ -192,7 +194,8 @@ void ws_session::handle(std::vector<client::command> commands) {
 void ws_session::on_first(client::connect request) {
   if (state_ == state::connected) return close(close_code::protocol_error, "connect was sent twice", milliseconds{0});
   if (!credentials_.given) {
-    auto who = request.token.empty() ? result<identity>(failure{ec::unauthorized, "no token was given", {}}) : site_->tokens.verify(request.token, wall_now());
+    auto who = request.token.empty() ? result<identity>(failure{ec::unauthorized, "no token was given", {}})
+                                     : site_->tokens.verify(request.token, wall_now());
     if (!who) {
       site_->numbers.tokens_refused.add();
       return close(close_code::bad_token, who.error().detail, milliseconds{0});
@@ -244,6 +247,7 @@ steady_time ws_session::due(steady_time now) {
     case state::waiting:
       if (now < deadline_) return deadline_;
       if (state_ == state::accepting) return drop(), now;
+      site_->numbers.sessions_refused.add();
       close(close_code::connect_timeout, "no connect object came in time", milliseconds{0});
       return deadline_;
     case state::closing:

@@ -65,7 +65,7 @@ private:
   std::string inbox_;                ///< a frame of which more is to come
   std::string remote_, user_, reason_;
   steady_time heard_, pinged_{}, rate_{}, deadline_, expiry_ = steady_time::max();
-  std::uint16_t operations_ = 0;     ///< of the stream, not yet called back
+  std::uint16_t operations_ = 0;  ///< of the stream, not yet called back
   close_code code_ = close_code::going_away;
   state state_ = state::accepting;
   bool flush_asked_ = false, writing_ = false, close_sent_ = false;

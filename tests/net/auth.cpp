@@ -7,8 +7,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-
-
 namespace doorstep {
 namespace {
 
@@ -44,7 +42,9 @@ TEST(token_verifier, takes_the_example_of_jwt_io) {
   auth_config settings;
   settings.hs256_secret = "your-256-bit-secret";
   const auto who = token_verifier::open(settings).verify(
-      "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c", now);
+      "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ."
+      "SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+      now);
   ASSERT_TRUE(who) << who.error().detail;
   EXPECT_EQ(who->user, "1234567890");
   EXPECT_FALSE(who->expires_at);
@@ -83,7 +83,8 @@ TEST(token_verifier, refuses_everything_else_and_says_why) {
       {"a signature of one bit off", flipped, "signature"},
       {"a signature cut short", good.substr(0, good.size() - 4), "signature"},
       {"no signature", good.substr(0, parts_end + 1), "signature"},
-      {"claims of another token", good.substr(0, good.find('.')) + "." + other_claims.substr(other_claims.find('.') + 1, 20) + good.substr(parts_end), "signature"},
+      {"claims of another token", good.substr(0, good.find('.')) + "." + other_claims.substr(other_claims.find('.') + 1, 20) + good.substr(parts_end),
+       "signature"},
       {"claims not JSON", token_of(hs256, "{"), "claims"},
       {"claims not an object", token_of(hs256, "7"), "claims"},
       {"claims nested beyond sense", token_of(hs256, R"({"sub":"a","x":)" + std::string(500, '[') + std::string(500, ']') + "}"), "claims"},

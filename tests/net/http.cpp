@@ -15,7 +15,9 @@ class http_test : public server_test {
 protected:
   static constexpr const char* structured = "Content-Type: application/cloudevents+json; charset=utf-8\r\n";
   static constexpr const char* batch = "Content-Type: application/cloudevents-batch+json\r\n";
-  static std::string event_text(const std::string& id) { return R"({"specversion":"1.0","id":")" + id + R"(","source":"/shop","type":"t","touser":"alice","data":{"n":1}})"; }
+  static std::string event_text(const std::string& id) {
+    return R"({"specversion":"1.0","id":")" + id + R"(","source":"/shop","type":"t","touser":"alice","data":{"n":1}})";
+  }
 };
 
 TEST_F(http_test, takes_a_structured_event) {
@@ -41,7 +43,10 @@ TEST_F(http_test, takes_a_binary_event) {
     done(std::vector<publish_outcome>{{"x", 1, 0}});
   };
   start();
-  EXPECT_EQ(post("ce-specversion: 1.0\r\nCe-Id: 5\r\nce-source: /s\r\nce-type: t\r\nce-touser: al%20ice\r\nContent-Type: application/json\r\n", "{\"a\":1}").status, 202);
+  EXPECT_EQ(
+      post("ce-specversion: 1.0\r\nCe-Id: 5\r\nce-source: /s\r\nce-type: t\r\nce-touser: al%20ice\r\nContent-Type: application/json\r\n", "{\"a\":1}")
+          .status,
+      202);
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(got[0].id, "5");
   EXPECT_EQ(got[0].extension("touser"), "al ice");
@@ -78,13 +83,15 @@ TEST_F(http_test, maps_what_the_intake_says_to_status_codes) {
   failure why;
   in.answer = [&](std::vector<event>, const fake_intake::reply& done) { done(why); };
   start();
-  const std::tuple<ec, int, bool> cases[] = {{ec::malformed, 400, false}, {ec::too_large, 413, false}, {ec::queue_full, 429, true}, {ec::unavailable, 503, true}, {ec::stopping, 503, true}, {ec::internal, 500, false}};
+  const std::tuple<ec, int, bool> cases[] = {{ec::malformed, 400, false},  {ec::too_large, 413, false}, {ec::queue_full, 429, true},
+                                             {ec::unavailable, 503, true}, {ec::stopping, 503, true},   {ec::internal, 500, false}};
   for (const auto& [code, status, retry] : cases) {
     why = {code, "because", "[0].touser"};
     const auto x = post(structured, event_text("1"));
     EXPECT_EQ(x.status, status);
     EXPECT_EQ(x.has("Retry-After: "), retry) << status;
-    EXPECT_THAT(x.body, testing::AllOf(HasSubstr("\"detail\":\"because\""), HasSubstr("\"field\":\"[0].touser\""), HasSubstr(retry ? "\"temporary\":true" : "\"temporary\":false")));
+    EXPECT_THAT(x.body, testing::AllOf(HasSubstr("\"detail\":\"because\""), HasSubstr("\"field\":\"[0].touser\""),
+                                       HasSubstr(retry ? "\"temporary\":true" : "\"temporary\":false")));
   }
 }
 
@@ -97,7 +104,8 @@ TEST_F(http_test, wants_a_key_and_a_content_type_and_limits_the_size) {
   EXPECT_EQ(refused.status, 401);
   EXPECT_TRUE(refused.has("WWW-Authenticate: Bearer"));
   EXPECT_EQ(get(up->internal_port(), "/v1/events", "", "POST").status, 401);
-  for (const char* type : {"", "Content-Type: application/json\r\n", "Content-Type: text/plain\r\n", "ce-specversion: 1.0\r\nContent-Type: application/cloudevents+xml\r\n"})
+  for (const char* type : {"", "Content-Type: application/json\r\n", "Content-Type: text/plain\r\n",
+                           "ce-specversion: 1.0\r\nContent-Type: application/cloudevents+xml\r\n"})
     EXPECT_EQ(post(type, event_text("1")).status, 415) << type;
   EXPECT_EQ(post(structured, std::string(1001, ' ')).status, 413);
   EXPECT_EQ(post(batch, "[" + event_text("1") + "," + event_text("2") + "," + event_text("3") + "]").status, 413);
@@ -113,7 +121,8 @@ TEST_F(http_test, answers_503_itself_when_the_intake_takes_too_long_and_ignores_
   start();
   raw_client x(up->internal_port());
   const auto body = event_text("1");
-  const auto text = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const auto text = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) +
+                    "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   x.write(text);
   EXPECT_EQ(x.read_response().status, 503);
   late(std::vector<publish_outcome>{{"late", 1, 0}});
@@ -135,7 +144,8 @@ TEST_F(http_test, answers_pipelined_requests_in_order_on_one_connection) {
   start();
   raw_client x(up->internal_port());
   const auto body = event_text("p");
-  const auto publish = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  const auto publish = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) +
+                       "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   x.write(publish + "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n" + publish + "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(x.read_response().status, 202);
   EXPECT_EQ(x.read_response().status, 200);
@@ -168,7 +178,9 @@ TEST_F(http_test, refuses_broken_and_overlong_requests_and_drops_slow_ones) {
   start();
   EXPECT_EQ(request(up->internal_port(), "hello\r\n\r\n").status, 400);
   EXPECT_EQ(request(up->internal_port(), "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(4000, 'x') + "\r\n\r\n").status, 431);
-  EXPECT_EQ(request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\nContent-Length: 99999999\r\n\r\n").status, 413);
+  EXPECT_EQ(
+      request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\nContent-Length: 99999999\r\n\r\n").status,
+      413);
   raw_client slow(up->internal_port());
   slow.write("GET /health/li");
   EXPECT_TRUE(slow.at_end());
@@ -218,7 +230,8 @@ TEST_F(http_test, answers_looks_to_those_with_a_key) {
   EXPECT_EQ(get(port, "/v1/mailboxes/a/b", key).status, 404);
   EXPECT_EQ(get(port, "/v1/dead-letters", key).body, R"({"after":"","limit":100})");
   EXPECT_EQ(get(port, "/v1/dead-letters?limit=7&after=t%2F0%2F5", key).body, R"({"after":"t/0/5","limit":7})");
-  for (const char* limit : {"0", "1001", "x", "7x", "-1", ""}) EXPECT_EQ(get(port, std::string("/v1/dead-letters?limit=") + limit, key).status, 400) << limit;
+  for (const char* limit : {"0", "1001", "x", "7x", "-1", ""})
+    EXPECT_EQ(get(port, std::string("/v1/dead-letters?limit=") + limit, key).status, 400) << limit;
   EXPECT_EQ(get(port, "/v1/nothing", key).status, 404);
   EXPECT_EQ(get(up->public_port(), "/v1/actors", key).status, 404) << "not on the public port";
 }

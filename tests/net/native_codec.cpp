@@ -76,8 +76,27 @@ TEST(decode_frame, keeps_what_is_reserved_or_unknown_as_unsupported) {
 }
 
 TEST(decode_frame, refuses_a_frame_that_is_not_of_the_protocol) {
-  for (const char* text : {"", " \n ", "hello", "7", "\"x\"", "null", "[]", "[{}]", "{", "}", "{\"a\"", "{\"a\":}", "{} x", "{}\n[]", "{'a':1}", "{\"a\":1,}", "{\"a\":NaN}", "{\"a\":\"\x01\"}",
-                           "\xef\xbb\xbf{}", "{\"a\":\"\xff\"}", "// {}\n{}"}) {
+  for (const char* text : {"",
+                           " \n ",
+                           "hello",
+                           "7",
+                           "\"x\"",
+                           "null",
+                           "[]",
+                           "[{}]",
+                           "{",
+                           "}",
+                           "{\"a\"",
+                           "{\"a\":}",
+                           "{} x",
+                           "{}\n[]",
+                           "{'a':1}",
+                           "{\"a\":1,}",
+                           "{\"a\":NaN}",
+                           "{\"a\":\"\x01\"}",
+                           "\xef\xbb\xbf{}",
+                           "{\"a\":\"\xff\"}",
+                           "// {}\n{}"}) {
     const auto frame = decode_frame(text);
     ASSERT_FALSE(frame) << text;
     EXPECT_EQ(frame.error().code, ec::malformed) << text;
@@ -202,11 +221,13 @@ std::string encoded(const server::event& x) {
 seq_by_address alice_at(std::uint64_t seq) { return {{address::user("alice").value(), sequence{seq}}}; }
 
 TEST(append_event, writes_every_object_of_the_page) {
-  EXPECT_EQ(encoded(server::connected{1, "3f9c-17", "alice", alice_at(1040), 32, milliseconds{30000}, milliseconds{25000}, 1795000000}),
-            R"({"id":1,"connected":{"session":"3f9c-17","user":"alice","addresses":{"user:alice":1040},"window":32,"ack_timeout_ms":30000,"ping_interval_ms":25000,"expires_at":1795000000}})");
-  EXPECT_EQ(encoded(server::push{example(R"({"total":12})"), 1, false}),
-            R"({"message":{"address":"user:alice","seq":1042,"id":"u1rO2n1TQWqZ0mF4x8k2Wg","attempt":1,"redelivered":false,"event_id":"77","source":"/shop","type":"order.paid",)"
-            R"("title":"Paid","link":"/orders/77","body":"12 \"euro\"","time":"2026-11-21T10:00:00Z","data":{"total":12}}})");
+  EXPECT_EQ(
+      encoded(server::connected{1, "3f9c-17", "alice", alice_at(1040), 32, milliseconds{30000}, milliseconds{25000}, 1795000000}),
+      R"({"id":1,"connected":{"session":"3f9c-17","user":"alice","addresses":{"user:alice":1040},"window":32,"ack_timeout_ms":30000,"ping_interval_ms":25000,"expires_at":1795000000}})");
+  EXPECT_EQ(
+      encoded(server::push{example(R"({"total":12})"), 1, false}),
+      R"({"message":{"address":"user:alice","seq":1042,"id":"u1rO2n1TQWqZ0mF4x8k2Wg","attempt":1,"redelivered":false,"event_id":"77","source":"/shop","type":"order.paid",)"
+      R"("title":"Paid","link":"/orders/77","body":"12 \"euro\"","time":"2026-11-21T10:00:00Z","data":{"total":12}}})");
   EXPECT_EQ(encoded(server::receipt{0, alice_at(1044), {}}), R"({"receipt":{"up_to":{"user:alice":1044}}})");
   EXPECT_EQ(encoded(server::receipt{2, alice_at(1044), {"a", "b"}}), R"({"id":2,"receipt":{"up_to":{"user:alice":1044},"ids":["a","b"]}})");
   EXPECT_EQ(encoded(server::receipt{2, {}, {"a"}}), R"({"id":2,"receipt":{"ids":["a"]}})");
@@ -214,10 +235,12 @@ TEST(append_event, writes_every_object_of_the_page) {
   EXPECT_EQ(encoded(server::history{4, {}, false}), R"({"id":4,"history":{"messages":[],"more":false}})");
   EXPECT_EQ(encoded(server::done{3}), R"({"id":3,"done":{}})");
   EXPECT_EQ(encoded(server::pong{6}), R"({"id":6,"pong":{}})");
-  EXPECT_EQ(encoded(server::gap{address::user("alice").value(), {12}, {900}, "retention"}), R"({"gap":{"address":"user:alice","from":12,"to":900,"reason":"retention"}})");
+  EXPECT_EQ(encoded(server::gap{address::user("alice").value(), {12}, {900}, "retention"}),
+            R"({"gap":{"address":"user:alice","from":12,"to":900,"reason":"retention"}})");
   EXPECT_EQ(encoded(server::error{4, {ec::malformed, "limit must be 1 to 1000", {}}}),
             R"({"id":4,"error":{"code":"malformed","message":"limit must be 1 to 1000","temporary":false}})");
-  EXPECT_THAT(encoded(server::error{0, {ec::queue_full, {}, {}}}), testing::AllOf(HasSubstr(R"({"error":{"code":"queue-full")"), HasSubstr(R"("temporary":true)")));
+  EXPECT_THAT(encoded(server::error{0, {ec::queue_full, {}, {}}}),
+              testing::AllOf(HasSubstr(R"({"error":{"code":"queue-full")"), HasSubstr(R"("temporary":true)")));
   std::string bye;
   append_disconnect(bye, close_code::going_away, "the server restarts", milliseconds{2310});
   EXPECT_EQ(bye, R"({"disconnect":{"code":1012,"reason":"the server restarts","reconnect":true,"delay_ms":2310}})");
@@ -227,7 +250,8 @@ TEST(append_event, writes_every_object_of_the_page) {
 }
 
 TEST(append_event, marks_repeats_and_binary_data_and_leaves_out_what_is_not_there) {
-  EXPECT_THAT(encoded(server::push{example("\"aGk=\"", true), 3, true}), testing::AllOf(HasSubstr(R"("attempt":3,"redelivered":true)"), HasSubstr(R"("data_base64":"aGk=")")));
+  EXPECT_THAT(encoded(server::push{example("\"aGk=\"", true), 3, true}),
+              testing::AllOf(HasSubstr(R"("attempt":3,"redelivered":true)"), HasSubstr(R"("data_base64":"aGk=")")));
   auto bare = std::make_shared<message>();
   bare->to = address::user("b").value();
   bare->seq = {1};
@@ -275,9 +299,11 @@ TEST(append_quoted, escapes_what_JSON_wants_and_mends_what_is_not_UTF8) {
 }
 
 TEST(close_code, asks_to_come_back_below_3500_except_for_a_frame_too_large) {
-  for (const auto x : {close_code::going_away, close_code::slow_client, close_code::ping_timeout, close_code::connect_timeout, close_code::token_expired, close_code::internal_error, close_code::too_many_frames})
+  for (const auto x : {close_code::going_away, close_code::slow_client, close_code::ping_timeout, close_code::connect_timeout,
+                       close_code::token_expired, close_code::internal_error, close_code::too_many_frames})
     EXPECT_TRUE(may_reconnect(x)) << name(x);
-  for (const auto x : {close_code::too_large, close_code::bad_token, close_code::protocol_error, close_code::forbidden}) EXPECT_FALSE(may_reconnect(x)) << name(x);
+  for (const auto x : {close_code::too_large, close_code::bad_token, close_code::protocol_error, close_code::forbidden})
+    EXPECT_FALSE(may_reconnect(x)) << name(x);
 }
 
 }  // namespace

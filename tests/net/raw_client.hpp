@@ -95,7 +95,8 @@ class ws_client : public raw_client {
 public:
   explicit ws_client(std::uint16_t port, const std::string& headers = "", int receive_buffer = 0) : raw_client(port, receive_buffer) {
     write("GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port) +
-          "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + headers + "\r\n");
+          "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + headers +
+          "\r\n");
     answer = read_response();
   }
   void send_frame(int opcode, std::string_view payload) {

@@ -108,7 +108,9 @@ public:
     if (user == "nobody") return done(failure{ec::not_found, "no such mailbox", {}});
     done("{\"user\":\"" + user + "\"}");
   }
-  void dead_letters(const std::string& after, std::size_t limit, answer done) override { done("{\"after\":\"" + after + "\",\"limit\":" + std::to_string(limit) + "}"); }
+  void dead_letters(const std::string& after, std::size_t limit, answer done) override {
+    done("{\"after\":\"" + after + "\",\"limit\":" + std::to_string(limit) + "}");
+  }
   std::vector<std::string> not_ready() const override { return reasons; }
   bool started() const override { return is_started; }
   void refresh_metrics() override { ++refreshes; }
@@ -136,7 +138,7 @@ protected:
     ASSERT_TRUE(ok) << to_string(ok.error());
   }
   std::string token(const std::string& user, std::chrono::seconds ttl = std::chrono::seconds{600}) {
-    return token_verifier::open(settings.auth)->make_token(user, ttl, wall_now());
+    return token_verifier::open(settings.auth).make_token(user, ttl, wall_now());
   }
   std::string bearer(const std::string& user) { return "Authorization: Bearer " + token(user) + "\r\n"; }
   /// A session that stands.
@@ -155,7 +157,8 @@ protected:
     return request(port, method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
   }
   http_response post(const std::string& headers, const std::string& body, const std::string& key = "key-1") {
-    return request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + "\r\n" + headers + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    return request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + "\r\n" + headers +
+                                            "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   }
 
   config settings;

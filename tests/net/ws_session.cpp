@@ -63,7 +63,9 @@ TEST_F(ws_session_test, closes_with_3500_after_the_upgrade_when_the_token_is_ref
 
 TEST_F(ws_session_test, lives_on_the_loop_of_the_users_mailbox) {
   door.home = &second;
-  door.on_connected = [this](std::shared_ptr<connection> who, loop& where) { door.said.add((&where == &second ? "second " : "first ") + who->remote().substr(0, 10)); };
+  door.on_connected = [this](std::shared_ptr<connection> who, loop& where) {
+    door.said.add((&where == &second ? "second " : "first ") + who->remote().substr(0, 10));
+  };
   start();
   for (int i = 0; i < 4; ++i) {
     auto x = connected();
@@ -71,7 +73,8 @@ TEST_F(ws_session_test, lives_on_the_loop_of_the_users_mailbox) {
     EXPECT_EQ(x->hear().text, R"({"id":9,"pong":{}})");
   }
   EXPECT_TRUE(door.said.wait_for("closed"));
-  for (const auto& line : door.said.all()) EXPECT_THAT(line, Not(AnyOf(StartsWith("first"), HasSubstr("ANOTHER")))) << "all four are on the second loop";
+  for (const auto& line : door.said.all())
+    EXPECT_THAT(line, Not(AnyOf(StartsWith("first"), HasSubstr("ANOTHER")))) << "all four are on the second loop";
   EXPECT_TRUE(door.said.wait_for("second 127.0.0.1:"));
 }
 
@@ -101,7 +104,9 @@ TEST_F(ws_session_test, refuses_another_subprotocol_and_bytes_before_the_upgrade
   EXPECT_EQ(ws_client(up->public_port(), "Sec-WebSocket-Protocol: graphql-ws\r\n").answer.status, 400);
   EXPECT_EQ(ws_client(up->public_port(), "Sec-WebSocket-Protocol: doorstep.v2, doorstep.token.x\r\n").answer.status, 400);
   raw_client hasty(up->public_port());
-  hasty.write("GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x82");
+  hasty.write(
+      "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+      "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x82");
   EXPECT_EQ(hasty.read_response().status, 400);
   EXPECT_EQ(get(up->public_port(), "/v1/ws").status, 426);
   EXPECT_EQ(get(up->public_port(), "/v1/ws", "", "DELETE").status, 405);
@@ -207,7 +212,8 @@ TEST_F(ws_session_test, sends_what_was_pushed_within_one_turn_as_one_frame) {
   x.say(R"({"connect":{}})");
   const auto text = x.hear().text;
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << text;
-  EXPECT_THAT(text, AllOf(StartsWith(R"({"connected")"), HasSubstr(R"("seq":3,"id":"m3","attempt":2,"redelivered":true)"), testing::EndsWith("\n{\"counts\":{\"unread\":3}}")));
+  EXPECT_THAT(text, AllOf(StartsWith(R"({"connected")"), HasSubstr(R"("seq":3,"id":"m3","attempt":2,"redelivered":true)"),
+                          testing::EndsWith("\n{\"counts\":{\"unread\":3}}")));
 }
 
 TEST_F(ws_session_test, closes_with_3000_when_the_client_does_not_read) {
@@ -266,8 +272,9 @@ TEST_F(ws_session_test, tells_the_client_why_and_when_to_come_back) {
   start();
   ws_client x(up->public_port(), bearer("alice"));
   x.say(R"({"connect":{}})");
-  EXPECT_THAT(x.hear_close(), AllOf(StartsWith("1012: "), HasSubstr("\"m1\""), Not(HasSubstr("\"m2\"")),
-                                    testing::EndsWith("\n{\"disconnect\":{\"code\":1012,\"reason\":\"the server restarts\",\"reconnect\":true,\"delay_ms\":2310}}")));
+  EXPECT_THAT(x.hear_close(),
+              AllOf(StartsWith("1012: "), HasSubstr("\"m1\""), Not(HasSubstr("\"m2\"")),
+                    testing::EndsWith("\n{\"disconnect\":{\"code\":1012,\"reason\":\"the server restarts\",\"reconnect\":true,\"delay_ms\":2310}}")));
   EXPECT_TRUE(door.said.wait_for("closed"));
 }
 
