@@ -246,7 +246,9 @@ void client_pool::text(std::size_t index, std::string_view lines) {
       ++counts_.complaints[std::string(line.substr(0, 120))];
     }
   }
-  if (highest_seq == 0 || !options_.acks) return;
+  if (highest_seq == 0) return;
+  ++counts_.message_frames;
+  if (!options_.acks) return;
   std::array<char, 128> ack;
   const int size =
       std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", index, static_cast<unsigned long long>(highest_seq));

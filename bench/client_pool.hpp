@@ -26,7 +26,7 @@ struct client_options {
 };
 
 struct client_counts {
-  std::uint64_t live = 0, closed = 0, frames = 0, messages = 0, bytes = 0, acks = 0, pings = 0, receipts = 0, foreign = 0;
+  std::uint64_t live = 0, closed = 0, frames = 0, message_frames = 0, messages = 0, bytes = 0, acks = 0, pings = 0, receipts = 0, foreign = 0;
   std::map<std::string, std::uint64_t> complaints;  ///< what went wrong, how often
 };
 

@@ -45,7 +45,7 @@ struct moment {
   std::int64_t at_ns = 0;
   bench::process_sample server, broker, self;
   bench::machine_sample machine;
-  std::uint64_t messages = 0, frames = 0;
+  std::uint64_t messages = 0, frames = 0, message_frames = 0;
 };
 
 moment look(const load_options& options, const client_pool& clients) {
@@ -56,6 +56,7 @@ moment look(const load_options& options, const client_pool& clients) {
   x.machine = bench::sample_machine();
   x.messages = clients.counts().messages;
   x.frames = clients.counts().frames;
+  x.message_frames = clients.counts().message_frames;
   x.at_ns = bench::now_ns();
   return x;
 }
@@ -139,7 +140,10 @@ void add_window(const moment& from, const moment& to, report& out) {
   out.add("cpu_us", "server CPU-us a message", (to.server.cpu - from.server.cpu) * 1e6 / messages, 2);
   out.add("user_us", "  of it user", (to.server.user - from.server.user) * 1e6 / messages, 2);
   out.add("system_us", "  of it system", (to.server.system - from.server.system) * 1e6 / messages, 2);
-  out.add("messages_frame", "messages a frame", messages / std::max(1.0, static_cast<double>(to.frames - from.frames)), 2);
+  const auto with_messages = static_cast<double>(to.message_frames - from.message_frames);
+  out.add("messages_frame", "messages a frame that holds any", messages / std::max(1.0, with_messages), 2);
+  out.add("other_frames_message", "frames without one (receipts, pings) a message",
+          (static_cast<double>(to.frames - from.frames) - with_messages) / messages, 2);
 }
 
 /// Counts system calls beside a load that goes on; not part of the window.
