@@ -17,8 +17,7 @@ namespace doorstep {
 struct sqlite_dedup::statements {
   explicit statements(SQLite::Database& db)
       : row(db, "SELECT id, requeue, appended FROM message WHERE row = ?"),
-        // a key that stands twice in a run may begin in the chunk before, so two chunks are read
-        chunk(db, "SELECT keys FROM dedup_chunk WHERE run = ? AND first_key <= ? ORDER BY first_key DESC LIMIT 2") {}
+        chunk(db, "SELECT keys FROM dedup_chunk WHERE run = ? AND first_key <= ? ORDER BY first_key DESC LIMIT 1") {}
   SQLite::Statement row, chunk;
 };
 
@@ -33,7 +32,8 @@ std::string_view blob(const SQLite::Column& x) { return {static_cast<const char*
 
 }  // namespace
 
-void sqlite_dedup::load(unix_ms now) {
+unix_ms sqlite_dedup::load() {
+  const unix_ms now{db_.execAndGet("SELECT coalesce(max(newest), 0) FROM dedup_run").getInt64()};
   SQLite::Statement runs(db_, "SELECT run, newest FROM dedup_run ORDER BY run");
   SQLite::Statement chunks(db_, "SELECT keys FROM dedup_chunk WHERE run = ?");
   std::vector<std::uint64_t> keys;
@@ -50,6 +50,7 @@ void sqlite_dedup::load(unix_ms now) {
     while (chunks.executeStep()) decode_keys(blob(chunks.getColumn(0)), keys);
     filter_.add(run, newest, keys);
   }
+  return now;
 }
 
 bool sqlite_dedup::matches(std::uint64_t row, const log_entry& entry) {
@@ -71,7 +72,7 @@ void sqlite_dedup::rows_on_disk(std::uint64_t key, std::vector<std::uint64_t>& r
     q.reset();
     q.bind(1, static_cast<std::int64_t>(run));
     q.bind(2, static_cast<std::int64_t>(key));
-    while (q.executeStep()) find_key(blob(q.getColumn(0)), key, run, rows);
+    if (q.executeStep()) find_key(blob(q.getColumn(0)), key, run, rows);
     q.reset();
   }
 }

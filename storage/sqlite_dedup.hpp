@@ -23,8 +23,9 @@ public:
   sqlite_dedup(SQLite::Database& db, const tail_index& tail, milliseconds window);
   ~sqlite_dedup();
 
-  /// Reads the keys of the runs that may still matter.
-  void load(unix_ms now);
+  /// Reads the keys of the runs that may still matter. Judged by the youngest run, not by the clock: one that jumps must not make us forget.
+  /// @returns the youngest run's time.
+  unix_ms load();
   /// `staged`: the row this transaction accepted the key with, 0 = none.
   bool is_duplicate(const log_entry& entry, std::uint64_t key, std::uint64_t staged);
   /// A run that is now on disk.

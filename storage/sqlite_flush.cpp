@@ -36,7 +36,8 @@ struct index_flusher::statements {
         reap_chunks(db, "DELETE FROM dedup_chunk WHERE run = ?") {}
   SQLite::Statement posting, log_run, dedup_run, dedup_chunk, state, cursor, journal, reap_run, reap_chunks;
 
-  template <class... Values> static void run(SQLite::Statement& x, const Values&... values) {
+  template <class... Values>
+  static void run(SQLite::Statement& x, const Values&... values) {
     x.reset();
     int at = 0;
     (bind(x, ++at, values), ...);
@@ -104,11 +105,12 @@ void index_flusher::write_posting(std::size_t from, std::size_t to) {
 
 void index_flusher::finish_segment() {
   const auto& segment = *at_.segment;
-  for (std::size_t i = 0; i < at_.keys.size(); i += chunk_keys) {
-    const auto count = std::min(chunk_keys, at_.keys.size() - i);
+  for (std::size_t from = 0, to = 0; from < at_.keys.size(); from = to) {
+    to = std::min(from + chunk_keys, at_.keys.size());
+    while (to < at_.keys.size() && at_.keys[to].key == at_.keys[to - 1].key) ++to;  // a key is in one chunk only
     bytes_.clear();
-    encode_keys({at_.keys.data() + i, count}, segment.first_row, bytes_);
-    statements::run(sql_->dedup_chunk, as_stored(segment.first_row), as_stored(at_.keys[i].key), bytes_);
+    encode_keys({at_.keys.data() + from, to - from}, segment.first_row, bytes_);
+    statements::run(sql_->dedup_chunk, as_stored(segment.first_row), as_stored(at_.keys[from].key), bytes_);
   }
   statements::run(sql_->dedup_run, as_stored(segment.first_row), segment.newest.value);
   for (std::size_t i = 0; i < segment.shards.size(); ++i) {

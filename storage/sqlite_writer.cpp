@@ -4,6 +4,7 @@
 
 #include "runtime/log.hpp"
 #include "runtime/origin_filter.hpp"
+#include "storage/sqlite_checkpoint.hpp"
 #include "storage/sqlite_flush.hpp"
 #include "storage/sqlite_recovery.hpp"
 #include "storage/sqlite_tables.hpp"
@@ -25,7 +26,6 @@ namespace {
 constexpr std::size_t segment_rows = 50'000;
 constexpr std::size_t cursor_users = 10'000;     // freeze the book at this many records a flushed user, so that journal and map stay small
 constexpr std::size_t flush_rows_least = 1'000;  // a few milliseconds
-constexpr int checkpoint_pages = 4'000;          // 32 MB of write-ahead log
 
 int note_log_pages(void* pages, sqlite3*, const char*, int count) {
   *static_cast<int*>(pages) = count;
@@ -67,7 +67,6 @@ struct sqlite_writer::impl {
   void stage(const store_batch& batch);
   void take_over(bool appends, bool writes);
   failure give_back(const SQLite::Exception& x, std::span<append_work> appends);
-  void checkpoint_when_due();
 
   const std::string path;
   const bool owns_log;
@@ -89,8 +88,8 @@ struct sqlite_writer::impl {
   const event* last_event = nullptr;  ///< entries of one event follow each other
   std::string event_text;
   bool failing = false;
-  int log_pages = 0;                     ///< of the write-ahead log, after the last commit
-  int checkpoint_at = checkpoint_pages;  ///< later where a reader kept the log from beginning anew
+  int log_pages = 0;  ///< of the write-ahead log, after the last commit
+  wal_checkpointer checkpoints{path};
 };
 
 sqlite_writer::sqlite_writer(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
@@ -108,8 +107,7 @@ result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options
       return failure{done.error().code, options.store.path + ": " + done.error().detail, "store.path"};
     made->next_row = into.next_row;
     made->next_entry = into.next_entry;
-    made->dedup.load(wall_now());
-    made->flusher.reap(wall_now());
+    made->flusher.reap(made->dedup.load());
     counts.dead_letters.set(made->db->execAndGet("SELECT count(*) FROM dead_letter").getDouble());
     sqlite3_wal_hook(made->db->getHandle(), note_log_pages, &made->log_pages);
     return std::unique_ptr<sqlite_writer>(new sqlite_writer(std::move(made)));
@@ -136,7 +134,7 @@ std::optional<failure> sqlite_writer::run(std::span<append_work> appends, std::s
     return impl_->give_back(x, appends);
   }
   impl_->take_over(!appends.empty(), !writes.empty());
-  impl_->checkpoint_when_due();
+  impl_->checkpoints.committed(*impl_->db, impl_->log_pages);
   return {};
 }
 
@@ -278,15 +276,6 @@ failure sqlite_writer::impl::give_back(const SQLite::Exception& x, std::span<app
   counts.append_failures.add(static_cast<double>(entries));
   if (!std::exchange(failing, true)) log_line(log_level::warn, "store", "write-failing").with("path", path).with("why", why.detail);
   return why;
-}
-
-void sqlite_writer::impl::checkpoint_when_due() {
-  if (log_pages < checkpoint_pages) checkpoint_at = checkpoint_pages;
-  if (log_pages < checkpoint_at) return;
-  checkpoint_at = log_pages + checkpoint_pages / 2;
-  int pages = 0, done = 0;
-  const int code = sqlite3_wal_checkpoint_v2(db->getHandle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, &pages, &done);
-  if (code != SQLITE_OK) exit_if_sync_failed(sqlite3_extended_errcode(db->getHandle()), path);
 }
 
 }  // namespace doorstep
