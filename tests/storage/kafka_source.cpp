@@ -515,7 +515,7 @@ protected:
     config.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
     config.topics = {"orders"};
     config.commit_interval = milliseconds{20};
-    config.session_timeout = milliseconds{1500};  // the mock does not know LeaveGroup: a member is missed only after this
+    config.session_timeout = milliseconds{4000};  // the mock does not know LeaveGroup: a member is missed only after this
   }
   void TearDown() override {
     kafka.reset();
