@@ -62,7 +62,7 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
     count_unread(x->seq, out);
     if (x->seq <= known_)
       continue;
-    // Beyond the limit nothing is kept: the store has it, and the cursor does not move.
+    // Rule 1: beyond the limit nothing is kept: the store has it, and the cursor does not move.
     if (behind_ || reading_ || queue_.size() >= options_.backlog_max) {
       behind_ = true;
       continue;
@@ -130,8 +130,11 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
     return;
   ++unread_;
   out.counts_changed = true;
-  if (recounting_ && since_recount_.size() < options_.backlog_max)
-    since_recount_.push_back(seq);
+  if (!recounting_)
+    return;
+  if (since_recount_.size() == recount_max)
+    since_recount_.erase(since_recount_.begin(), since_recount_.begin() + recount_max / 2);
+  since_recount_.push_back(seq);
 }
 
 // --- sessions ---------------------------------------------------------------------------------------------------------------------------
@@ -207,6 +210,7 @@ void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
   }
 }
 
+/// Rule 7.
 void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   const bool flagged = x.maybe_pushed;
   ++x.attempt;
@@ -356,6 +360,7 @@ void outbox::release_receipts(outbox_effects& out) {
   }
 }
 
+/// Rule 11.
 void outbox::raise_floor() {
   if (!flight_.empty())
     cursor_.raise({flight_.front().what->seq.value - 1});
@@ -394,13 +399,15 @@ bool outbox::read(sequence up_to, outbox_effects& out) {
 }
 
 void outbox::recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to) {
+  // Everything was read while the store counted: its answer is of an earlier time.
+  if (!recounting_)
+    return;
   unread_ = unread;
   if (complete_to) {
-    unread_ += static_cast<std::uint64_t>(std::count_if(since_recount_.begin(), since_recount_.end(), [&](sequence x) { return x > complete_to; }));
+    std::erase_if(since_recount_, [&](sequence x) { return x <= complete_to; });
+    unread_ += since_recount_.size();
     counted_ = std::max(counted_, complete_to);
   }
-  recounting_ = false;
-  since_recount_.clear();
   out.counts_changed = true;
 }
 

@@ -45,6 +45,7 @@ class outbox {
 public:
   static constexpr milliseconds read_retry{200};
   static constexpr std::size_t waiting_ids_max = 16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
+  static constexpr std::size_t recount_max = 256;         ///< live messages remembered while the store counts
   static constexpr unsigned slots_max = 64;  ///< sessions of one user on one mailbox; the next one is refused
 
   /// @param random uniform 64-bit numbers, for the jitter.
@@ -154,7 +155,7 @@ private:
   sequence highest_;                 ///< the highest seq heard of
   sequence counted_;                 ///< unread_ has counted up to here
   std::vector<sequence> before_load_;
-  std::vector<sequence> since_recount_;  ///< counted while the store counts
+  std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   bool recounting_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new

@@ -4,6 +4,8 @@
 // the invariants I3 to I6 of the guarantees are checked, and at the end that everything appended was handled and acked. A failure prints its seed;
 // DOORSTEP_SIMULATION_SEED=n runs that one.
 #include "runtime/outbox.hpp"
+#include "tests/runtime/simulated_client.hpp"
+#include "tests/runtime/virtual_time.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,16 +15,14 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <queue>
 #include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-namespace doorstep {
+namespace doorstep::test {
 namespace {
 
 constexpr std::size_t steps_a_seed = 8'000;
@@ -36,6 +36,8 @@ struct hazards {
   int slow_store_ms = 1;
 };
 
+using connection = simulated_connection;
+using client = simulated_client;
 struct violation : std::logic_error { using std::logic_error::logic_error; };
 
 class world {
@@ -79,26 +81,23 @@ private:
   std::uint64_t pick(std::uint64_t below) { return std::uniform_int_distribution<std::uint64_t>(0, below - 1)(random_); }
   bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random_) < p; }
   bool fails(double p) { return !calm_ && chance(p); }
-  struct event { steady_time at; std::uint64_t order; std::function<void()> what; };
-  struct later { bool operator()(const event& a, const event& b) const { return std::tie(a.at, a.order) > std::tie(b.at, b.order); } };
-  void at(steady_time when, std::function<void()> what) { events_.push({std::max(when, now_), ++order_, std::move(what)}); }
-  void after(int ms, std::function<void()> what) { at(now_ + milliseconds{ms}, std::move(what)); }
+  steady_time now() const { return time_.now(); }
+  void at(steady_time when, std::function<void()> what) { time_.at(when, std::move(what)); }
+  void after(int ms, std::function<void()> what) { at(now() + milliseconds{ms}, std::move(what)); }
   /// Lost when the mailbox of today is gone by then.
   void after_in_this_life(int ms, std::function<void()> what) {
     after(ms, [this, life = life_, what = std::move(what)] { if (life == life_) what(); });
   }
   void step() {
-    auto next = events_.top();
-    events_.pop();
-    now_ = next.at;
-    next.what();
+    time_.step();
     check_state();
   }
 
   // --- the log and its shard ---
   void append() {
     if (calm_) return;
-    for (auto count = chance(0.05) ? 30 : 1 + pick(3); count > 0; --count) {
+    const auto unacked = static_cast<std::size_t>(log_.end() - first_above(record_.acked.floor()));
+    for (auto count = unacked > 100 * options_.window ? 0 : chance(0.05) ? 30 : 1 + pick(3); count > 0; --count) {
       end_ += 1 + pick(3);  // the others are of other users
       auto x = std::make_shared<message>();
       x->seq = {end_};
@@ -116,7 +115,7 @@ private:
     if (!batch.empty()) {
       wake();
       out_.clear();
-      box_->deliver(batch, now_, out_);
+      box_->deliver(batch, now(), out_);
       carry_out();
     }
     if (chance(calm_ ? 1 : 0.3)) stored_upto_ = std::max(stored_upto_, delivered_ == log_.size() ? end_ : log_[delivered_]->seq.value - 1);
@@ -137,7 +136,7 @@ private:
     read_upto_ = record_.read_upto;
     after_in_this_life(static_cast<int>(pick(30)), [this, start = std::move(start)] {
       out_.clear();
-      box_->load(start, {open_horizon_}, now_, out_);
+      box_->load(start, {open_horizon_}, now(), out_);
       carry_out();
     });
   }
@@ -171,7 +170,7 @@ private:
         if (life != life_) return;
         tick_at_ = steady_time::max();
         out_.clear();
-        box_->tick(now_, out_);
+        box_->tick(now(), out_);
         carry_out();
       });
     }
@@ -181,13 +180,13 @@ private:
     auto page = page_after(x.after, x.limit);
     after_in_this_life(1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))), [this, failed, page = std::move(page)] {
       out_.clear();
-      if (failed) box_->page_failed(now_);
-      else box_->page(page, now_, out_);
+      if (failed) box_->page_failed(now());
+      else box_->page(page, now(), out_);
       carry_out();
     });
   }
   void consider_save() {
-    if (!box_->wants_save() || now_ < save_not_before_) {
+    if (!box_->wants_save() || now() < save_not_before_) {
       if (box_->wants_save() && !save_planned_) plan_save(500);
       return;
     }
@@ -215,9 +214,9 @@ private:
       out_.clear();
       if (failed) {
         box_->save_failed();
-        save_not_before_ = now_ + milliseconds{100};
+        save_not_before_ = now() + milliseconds{100};
       } else {
-        box_->saved(now_, out_);
+        box_->saved(now(), out_);
       }
       carry_out();
     });
@@ -241,9 +240,13 @@ private:
       box_->close_horizon();
       out_.clear();
       carry_out();
+      if (chance(0.5)) return come_back_at_once(static_cast<std::size_t>(pick(clients_.size())));
       const bool store_has_all = delivered_ == 0 || !hazards_.lagging_store || log_[delivered_ - 1]->seq.value <= stored_upto_;
       if (box_->is_idle() && box_->horizon_is_closed() && store_has_all) end_of_life();
     }
+  }
+  void come_back_at_once(std::size_t i) {
+    after(static_cast<int>(pick(40)), [this, i] { if (!down_ && clients_[i].connected == 0) connect(i); });
   }
   void end_of_life() {
     ++life_;
@@ -251,6 +254,7 @@ private:
     save_planned_ = false;
     save_not_before_ = {};
     writing_.reset();
+    counting_ = count_again_ = false;
   }
   /// The whole process, or the mailbox alone. What was being written is in the store before the next life reads it, or never.
   void crash(bool process) {
@@ -260,37 +264,27 @@ private:
     end_of_life();
     for (auto& [id, x] : connections_) x.served = false;
     open_horizon_ = end_;
-    if (!process) return;
+    if (!process) {
+      if (hazards_.lagging_store) deliver_from(stored_upto_);
+      return;
+    }
     down_ = true;
     after(static_cast<int>(pick(300)), [this] {
       down_ = false;
       open_horizon_ = end_;
-      const auto from = hazards_.lagging_store ? stored_upto_ : pick(end_ + 1);
-      delivered_ = static_cast<std::size_t>(std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq.value <= from; }));
+      deliver_from(hazards_.lagging_store ? stored_upto_ : pick(end_ + 1));
     });
+  }
+  void deliver_from(std::uint64_t upto) { delivered_ = static_cast<std::size_t>(first_above({upto}) - log_.begin()); }
+  std::vector<message_ptr>::const_iterator first_above(sequence x) const {
+    return std::partition_point(log_.begin(), log_.end(), [&](const message_ptr& m) { return m->seq <= x; });
   }
 
   // --- connections and clients ---
-  struct connection {
-    std::size_t client = 0;
-    unsigned slot = 0;
-    bool served = true, up = true;  ///< the server's end, the client's end
-    steady_time to_client{}, to_server{};
-    std::map<std::uint64_t, bool> received;  ///< seq -> handled
-    std::set<std::uint64_t> nacked, ids_to_ack;
-    std::map<std::uint64_t, std::vector<std::uint64_t>> asked;  ///< request -> what its receipt stands for
-    bool ack_planned = false;
-  };
-  struct client {
-    bool acks_by_id = false, resumes = false;
-    std::uint64_t connected = 0, seen = 0, request = 0;
-    steady_time stalls_until{};
-    std::set<std::uint64_t> unreceipted;
-  };
   /// In order, as over TCP; lost when the other end is gone by then.
   void to_server(std::uint64_t id, std::function<void(connection&)> what) {
     auto& x = connections_[id];
-    x.to_server = std::max(x.to_server, now_ + milliseconds{pick(30)});
+    x.to_server = std::max(x.to_server, now() + milliseconds{pick(30)});
     at(x.to_server, [this, id, what = std::move(what)] {
       auto& y = connections_[id];
       if (!y.served) return;
@@ -301,7 +295,7 @@ private:
   }
   void to_client(std::uint64_t id, std::function<void(connection&)> what) {
     auto& x = connections_[id];
-    x.to_client = std::max(x.to_client, now_ + milliseconds{pick(30)});
+    x.to_client = std::max(x.to_client, now() + milliseconds{pick(30)});
     at(x.to_client, [this, id, what = std::move(what)] { if (connections_[id].up) what(connections_[id]); });
   }
   void client_lives(std::size_t i) {
@@ -317,7 +311,7 @@ private:
       const auto id = std::exchange(me.connected, 0);
       after(static_cast<int>(pick(500)), [this, id] { if (connections_[id].served) leave(id); });
     } else if (fails(0.05)) {
-      me.stalls_until = now_ + milliseconds{3'000};
+      me.stalls_until = now() + milliseconds{3'000};
     } else if (chance(0.1)) {
       to_server(me.connected, [this, upto = me.seen](connection&) { read(upto); });
     }
@@ -326,19 +320,21 @@ private:
     auto& me = clients_[i];
     wake();
     out_.clear();
-    const auto slot = box_->attach({me.resumes ? me.seen : 0}, now_, out_);
+    const auto slot = box_->attach({me.resumes ? me.seen : 0}, now(), out_);
     if (!slot) return;
     const auto id = ++connection_count_;
     me.connected = id;
     connections_[id].client = i;
     connections_[id].slot = *slot;
     by_slot_[*slot] = id;
+    // The moments around the first push are where a horizon can be wrong.
+    if (hazards_.crashes && fails(0.25)) after_in_this_life(static_cast<int>(pick(60)), [this] { if (!calm_) crash(chance(0.5)); });
     if (!me.unreceipted.empty()) send_ack(id, 0, {me.unreceipted.begin(), me.unreceipted.end()}, {});
     carry_out();
   }
   void leave(std::uint64_t id) {
     connections_[id].served = false;
-    box_->detach(connections_[id].slot, now_);
+    box_->detach(connections_[id].slot, now());
     out_.clear();
     carry_out();
   }
@@ -359,7 +355,7 @@ private:
     auto& handled = c.received[seq];
     if (!handled && fails(hazards_.nacks)) {
       c.nacked.insert(seq);
-      to_server(id, [this, seq](connection& y) { box_->nack({"m" + std::to_string(seq)}, now_, out_, y.slot); });
+      to_server(id, [this, seq](connection& y) { box_->nack({"m" + std::to_string(seq)}, now(), out_, y.slot); });
       return;
     }
     if (!handled && fails(hazards_.ignores)) return;
@@ -370,7 +366,7 @@ private:
   }
   void plan_ack(std::uint64_t id) {
     auto& me = clients_[connections_[id].client];
-    const auto when = std::max(now_ + milliseconds{pick(200)}, calm_ ? now_ : me.stalls_until);
+    const auto when = std::max(now() + milliseconds{pick(200)}, calm_ ? now() : me.stalls_until);
     at(when, [this, id] { if (connections_[id].up) flush_acks(id); });
   }
   void flush_acks(std::uint64_t id) {
@@ -396,7 +392,7 @@ private:
     covers.insert(covers.end(), seqs.begin(), seqs.end());
     me.unreceipted.insert(covers.begin(), covers.end());
     connections_[id].asked[request] = std::move(covers);
-    to_server(id, [this, request, up_to, ids](connection& c) { box_->ack(c.slot, request, {up_to}, ids, now_, out_); });
+    to_server(id, [this, request, up_to, ids](connection& c) { box_->ack(c.slot, request, {up_to}, ids, now(), out_); });
   }
   void receipt(const outbox_effects::receipt& x) {
     const auto id = by_slot_[x.slot];
@@ -411,18 +407,23 @@ private:
     });
   }
   void read(std::uint64_t upto) {
-    if (!box_->is_loaded()) return;
+    if (calm_ || !box_->is_loaded()) return;
     read_upto_ = std::max(read_upto_, {upto});
-    const auto token = ++recount_;
     if (!box_->read({upto}, out_)) return;
-    after_in_this_life(static_cast<int>(pick(100)), [this, token] {
+    count_again_ = true;
+    if (!counting_) count();
+  }
+  void count() {
+    counting_ = true;
+    count_again_ = false;
+    after_in_this_life(static_cast<int>(pick(100)), [this] {
       const auto unread = unread_in_store(read_upto_);
-      after_in_this_life(static_cast<int>(pick(100)), [this, token, unread, upto = complete_to()] {
-        if (token != recount_) return;
-        recount_done_ = token;
+      after_in_this_life(static_cast<int>(pick(100)), [this, unread, upto = complete_to()] {
+        counting_ = false;
         out_.clear();
         box_->recounted(unread, out_, {upto});
         carry_out();
+        if (count_again_) count();
       });
     });
   }
@@ -441,26 +442,22 @@ private:
     if (std::any_of(clients_.begin(), clients_.end(), [](const client& x) { return !x.unreceipted.empty(); })) return false;
     return std::all_of(log_.begin(), log_.end(), [this](const auto& x) { return record_.acked.is_acked(x->seq) && handled_.contains(x->seq.value); });
   }
-  std::string unsettled() const {
-    std::string all = "floor " + std::to_string(record_.acked.floor().value) + " of " + std::to_string(end_) + ", unreceipted";
-    for (const auto& x : clients_) all += " " + std::to_string(x.unreceipted.size());
-    for (const auto& x : log_)
-      if (!record_.acked.is_acked(x->seq)) return all + ", first " + x->id;
-    return all;
-  }
+  std::string unsettled() const { return "floor " + std::to_string(record_.acked.floor().value) + " of " + std::to_string(end_); }
+  /// Where the store lags, its count may miss what was delivered just before it was asked: the badge is right again after the next read.
   void check_unread() {
+    if (hazards_.lagging_store) return;
     for (int i = 0; i < 2'000; ++i) step();
     const auto expected = std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq > read_upto_; });
-    if (recount_done_ <= recount_ && box_->unread() != static_cast<std::uint64_t>(expected))
+    if (box_->unread() != static_cast<std::uint64_t>(expected))
       throw violation("unread is " + std::to_string(box_->unread()) + " and should be " + std::to_string(expected));
   }
 
   std::mt19937_64 random_;
   hazards hazards_;
   outbox_options options_;
-  std::priority_queue<event, std::vector<event>, later> events_;
-  steady_time now_{std::chrono::hours{1}}, tick_at_ = steady_time::max(), save_not_before_{};
-  std::uint64_t order_ = 0, life_ = 0, writer_ = 0, round_ = 0;
+  virtual_time time_;
+  steady_time tick_at_ = steady_time::max(), save_not_before_{};
+  std::uint64_t life_ = 0, writer_ = 0, round_ = 0;
   bool calm_ = false, down_ = false, crashed_ = false, save_planned_ = false;
 
   std::vector<message_ptr> log_;
@@ -469,7 +466,7 @@ private:
   cursor_record record_;
   std::optional<cursor_record> writing_;
   sequence read_upto_;
-  std::uint64_t recount_ = 0, recount_done_ = 0;
+  bool counting_ = false, count_again_ = false;
 
   std::unique_ptr<outbox> box_;
   outbox_effects out_;
@@ -505,4 +502,4 @@ TEST(outbox_simulation, the_seed_of_the_environment_holds_too) {
 }
 
 }  // namespace
-}  // namespace doorstep
+}  // namespace doorstep::test
