@@ -109,8 +109,8 @@ private:
   }
   void shard_works() {
     after(1 + static_cast<int>(pick(20)), [this] { shard_works(); });
-    if (down_) return;
     std::vector<message_ptr> batch;
+    if (down_) return;
     for (auto count = 1 + pick(6); count > 0 && delivered_ < log_.size(); --count) batch.push_back(log_[delivered_++]);
     if (!batch.empty()) {
       wake();
@@ -212,12 +212,8 @@ private:
     after_in_this_life(takes, [this, failed] {
       writing_.reset();
       out_.clear();
-      if (failed) {
-        box_->save_failed();
-        save_not_before_ = now() + milliseconds{100};
-      } else {
-        box_->saved(now(), out_);
-      }
+      if (failed) save_not_before_ = now() + milliseconds{100};
+      failed ? box_->save_failed() : box_->saved(now(), out_);
       carry_out();
     });
   }
@@ -264,10 +260,8 @@ private:
     end_of_life();
     for (auto& [id, x] : connections_) x.served = false;
     open_horizon_ = end_;
-    if (!process) {
-      if (hazards_.lagging_store) deliver_from(stored_upto_);
-      return;
-    }
+    if (!process && hazards_.lagging_store) deliver_from(stored_upto_);
+    if (!process) return;
     down_ = true;
     after(static_cast<int>(pick(300)), [this] {
       down_ = false;
