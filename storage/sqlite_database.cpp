@@ -87,7 +87,8 @@ struct sqlite_database::impl {
       x([&from](std::uint32_t shard, std::uint64_t offset, std::size_t limit) { return from.records(shard, offset, limit); });
     });
   }
-  template <class T, class Ask> void ask(store_done<T> done, Ask question) {
+  template <class T, class Ask>
+  void ask(store_done<T> done, Ask question) {
     const bool taken = reads.put([done, question](sqlite_reader& from) { done(question(from)); });
     if (!taken) done(stopping());
   }

@@ -15,19 +15,22 @@ namespace {
 constexpr std::size_t place_bytes = 8;
 constexpr std::size_t key_bytes = 12;
 
-template <class T> void put(std::string& out, T value) {
+template <class T>
+void put(std::string& out, T value) {
   char bytes[sizeof value];
   std::memcpy(bytes, &value, sizeof value);
   out.append(bytes, sizeof value);
 }
 
-template <class T> T at(std::string_view bytes, std::size_t offset) {
+template <class T>
+T at(std::string_view bytes, std::size_t offset) {
   T value{};
   std::memcpy(&value, bytes.data() + offset, sizeof value);
   return value;
 }
 
-template <class T> bool take(std::string_view& bytes, T& value) {
+template <class T>
+bool take(std::string_view& bytes, T& value) {
   if (bytes.size() < sizeof value) return false;
   value = at<T>(bytes, 0);
   bytes.remove_prefix(sizeof value);

@@ -16,7 +16,8 @@
 namespace doorstep {
 
 /// From a hash (never 0) to a small value. Open addressing, grows by doubling, nothing is ever taken out.
-template <class Value> class hash_table {
+template <class Value>
+class hash_table {
 public:
   struct slot {
     std::uint64_t key = 0;
