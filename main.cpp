@@ -40,8 +40,7 @@ int complain(const failure& why) {
 
 std::vector<std::string> environment() {
   std::vector<std::string> all;
-  for (char** x = environ; *x != nullptr; ++x)
-    all.emplace_back(*x);
+  for (char** x = environ; *x != nullptr; ++x) all.emplace_back(*x);
   return all;
 }
 
@@ -69,24 +68,20 @@ struct settings_flags {
     std::string text;
     if (!file.empty()) {
       std::ifstream in(file);
-      if (!in)
-        return failure{ec::bad_config, file + ": cannot be read", {}};
+      if (!in) return failure{ec::bad_config, file + ": cannot be read", {}};
       text.assign(std::istreambuf_iterator<char>(in), {});
     }
     std::vector<override_value> flags;
     for (const auto& [option, value] : named)
-      if (!value.empty())
-        flags.push_back({option, value, "the flag for " + option});
+      if (!value.empty()) flags.push_back({option, value, "the flag for " + option});
     if (!topics.empty()) {
       std::string joined;
-      for (const auto& x : topics)
-        joined += (joined.empty() ? "" : ",") + x;
+      for (const auto& x : topics) joined += (joined.empty() ? "" : ",") + x;
       flags.push_back({"sources.0.topics", joined, "--topic"});
     }
     for (const auto& x : set) {
       const auto equals = x.find('=');
-      if (equals == std::string::npos)
-        return failure{ec::bad_config, "--set " + x + ": write OPTION=VALUE", {}};
+      if (equals == std::string::npos) return failure{ec::bad_config, "--set " + x + ": write OPTION=VALUE", {}};
       flags.push_back({x.substr(0, equals), x.substr(equals + 1), "--set"});
     }
     return load_config(text, file, environment(), flags);
@@ -100,8 +95,7 @@ const asset* demo_file(std::string_view path) {
   static const auto all = [] {
     std::map<std::string, asset, std::less<>> files;
     for (const char* x : {"/", "/index.html", "/demo.css", "/demo.js", "/doorstep-client.js", "/icon.svg"})
-      if (const auto* file = find_web_asset(x))
-        files.emplace(x, asset{std::string(file->content_type), std::string(file->body)});
+      if (const auto* file = find_web_asset(x)) files.emplace(x, asset{std::string(file->content_type), std::string(file->body)});
     return files;
   }();
   const auto found = all.find(path);
@@ -111,16 +105,14 @@ const asset* demo_file(std::string_view path) {
 std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
   const auto count = wanted > 0 ? wanted : std::max<std::size_t>(1, std::thread::hardware_concurrency() / 2);
   std::vector<std::unique_ptr<loop>> loops;
-  for (std::size_t i = 0; i < count; ++i)
-    loops.push_back(std::make_unique<loop>("lane-" + std::to_string(i)));
+  for (std::size_t i = 0; i < count; ++i) loops.push_back(std::make_unique<loop>("lane-" + std::to_string(i)));
   return loops;
 }
 
 template <class T>
 std::vector<T*> pointers(const std::vector<std::unique_ptr<T>>& all) {
   std::vector<T*> raw;
-  for (const auto& x : all)
-    raw.push_back(x.get());
+  for (const auto& x : all) raw.push_back(x.get());
   return raw;
 }
 
@@ -129,8 +121,7 @@ class ending {
 public:
   ending() : signals_(io_, SIGTERM, SIGINT) {
     signals_.async_wait([this](boost::system::error_code ec, int) {
-      if (!ec)
-        io_.stop();
+      if (!ec) io_.stop();
     });
   }
   void fail(std::string why) {
@@ -144,8 +135,7 @@ public:
     io_.run();
     signals_.cancel();
     signals_.clear();
-    for (int x : {SIGTERM, SIGINT})
-      std::signal(x, [](int number) { std::_Exit(128 + number); });
+    for (int x : {SIGTERM, SIGINT}) std::signal(x, [](int number) { std::_Exit(128 + number); });
     return why_;
   }
 
@@ -164,8 +154,7 @@ bool drain(const config& options, house& home, http_server& server, metrics& cou
   home.stop_intake();
   home.send_clients_away(options.runtime.reconnect_spread);
   const auto goodbye = std::chrono::steady_clock::now() + options.runtime.drain_timeout / 2;
-  while (counts.sessions.value() > 0 && std::chrono::steady_clock::now() < goodbye)
-    std::this_thread::sleep_for(milliseconds{5});
+  while (counts.sessions.value() > 0 && std::chrono::steady_clock::now() < goodbye) std::this_thread::sleep_for(milliseconds{5});
   server.stop();
   return home.drain(left());
 }
@@ -180,13 +169,11 @@ int serve(const config& options) {
   ending end;
   metrics counts;
   auto engines = open_embedded(options, counts);
-  if (!engines)
-    return complain(engines.error());
+  if (!engines) return complain(engines.error());
   std::vector<std::unique_ptr<record_source>> sources;
   for (const auto& x : options.sources) {
     auto made = make_kafka_source(x, counts);
-    if (!made)
-      return complain(made.error());
+    if (!made) return complain(made.error());
     sources.push_back(std::move(*made));
   }
   auto loops = start_loops(options.runtime.lanes);
@@ -200,8 +187,12 @@ int serve(const config& options) {
       code = complain(up.error());
     } else {
       home.start_sources();
-      log_line(log_level::info, "main", "ready").with("version", DOORSTEP_VERSION).with("public", server.public_port()).with("internal", server.internal_port())
-        .with("sources", sources.size()).with("lanes", loops.size());
+      log_line(log_level::info, "main", "ready")
+          .with("version", DOORSTEP_VERSION)
+          .with("public", server.public_port())
+          .with("internal", server.internal_port())
+          .with("sources", sources.size())
+          .with("lanes", loops.size());
       const auto why = end.wait();
       if (!drain(options, home, server, counts)) {
         log_line(log_level::error, "main", "drain-timed-out").with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
@@ -209,13 +200,11 @@ int serve(const config& options) {
         engines->store->stop();
         std::_Exit(exit_failure);
       }
-      if (!why.empty())
-        code = exit_failure;
+      if (!why.empty()) code = exit_failure;
     }
     engines->log->stop();
     engines->store->stop();
-    for (auto& x : loops)
-      x->stop();
+    for (auto& x : loops) x->stop();
   }
   log_line(log_level::info, "main", "stopped").with("code", code);
   return code;
@@ -223,21 +212,15 @@ int serve(const config& options) {
 
 int gen_token(const std::string& user, const std::string& secret, const std::string& secret_file, const std::string& ttl) {
   const auto life = parse_duration(ttl);
-  if (!life)
-    return complain({ec::bad_config, "--ttl: " + life.error().detail, {}});
+  if (!life) return complain({ec::bad_config, "--ttl: " + life.error().detail, {}});
   std::vector<override_value> flags;
-  if (!secret.empty())
-    flags.push_back({"auth.hs256_secret", secret, "--secret"});
-  if (!secret_file.empty())
-    flags.push_back({"auth.hs256_secret_file", secret_file, "--secret-file"});
+  if (!secret.empty()) flags.push_back({"auth.hs256_secret", secret, "--secret"});
+  if (!secret_file.empty()) flags.push_back({"auth.hs256_secret_file", secret_file, "--secret-file"});
   const auto settings = load_config({}, {}, {}, flags);
-  if (!settings)
-    return complain(settings.error());
+  if (!settings) return complain(settings.error());
   const auto signer = token_verifier::open(settings->auth);
-  if (!signer.has_secret())
-    return complain({ec::bad_config, "gen-token: --secret or --secret-file is needed", {}});
-  if (auto who = address::user(user); !who)
-    return complain({ec::bad_config, "--user: " + who.error().detail, {}});
+  if (!signer.has_secret()) return complain({ec::bad_config, "gen-token: --secret or --secret-file is needed", {}});
+  if (auto who = address::user(user); !who) return complain({ec::bad_config, "--user: " + who.error().detail, {}});
   std::cout << signer.make_token(user, std::chrono::duration_cast<std::chrono::seconds>(*life), wall_now()) << "\n";
   return 0;
 }
@@ -282,10 +265,8 @@ int main(int argc, char** argv) {
     return gen_token(user, secret, secret_file, ttl);
   } else {
     const auto options = (serve_command->parsed() ? serve_flags : check_flags).load();
-    if (!options)
-      return complain(options.error());
-    if (serve_command->parsed())
-      return serve(*options);
+    if (!options) return complain(options.error());
+    if (serve_command->parsed()) return serve(*options);
     std::cout << "ok\n";
   }
   return 0;

@@ -40,9 +40,8 @@ constexpr std::chrono::seconds look_timeout{5};
 
 struct house::impl {
   impl(const services& the_parts, std::vector<loop*> the_loops, std::vector<record_source*> the_sources)
-    : parts(the_parts), loops(std::move(the_loops)), sources(std::move(the_sources)), settings(parts.options.runtime.workers), system(settings) {
-    for (auto* x : loops)
-      lanes.push_back(std::make_unique<lane>(system, *x));
+      : parts(the_parts), loops(std::move(the_loops)), sources(std::move(the_sources)), settings(parts.options.runtime.workers), system(settings) {
+    for (auto* x : loops) lanes.push_back(std::make_unique<lane>(system, *x));
   }
 
   lane* lane_of(const loop& where) const {
@@ -56,11 +55,9 @@ struct house::impl {
     auto make_writer = &writer;
     auto make_shard = &shard;
     std::vector<writer_actor> writers;
-    for (auto& x : lanes)
-      writers.push_back(spawn_on(system, x.get(), make_writer, &parts));
+    for (auto& x : lanes) writers.push_back(spawn_on(system, x.get(), make_writer, &parts));
     std::vector<std::uint64_t> from(parts.log.shard_count(), 0);
-    for (const auto& position : parts.store.positions())
-      from.at(static_cast<std::size_t>(position.shard)) = position.next_offset;
+    for (const auto& position : parts.store.positions()) from.at(static_cast<std::size_t>(position.shard)) = position.next_offset;
     for (std::size_t i = 0; i < from.size(); ++i)
       shards.push_back(spawn_on(system, lane_of(i), make_shard, &parts, shard_birth{static_cast<shard_id>(i), from[i], writers[i % lanes.size()]}));
     auto make_router = &doorstep::router;
@@ -70,8 +67,7 @@ struct house::impl {
     caf::actor_config plain_too;
     node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node, node_birth{writers, shards, router, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
-    for (const auto& x : shards)
-      caf::anon_send(x, alarm{});
+    for (const auto& x : shards) caf::anon_send(x, alarm{});
     mortals.assign(writers.begin(), writers.end());
   }
 
@@ -90,13 +86,11 @@ struct house::impl {
 };
 
 house::house(const services& parts, std::vector<loop*> loops, std::vector<record_source*> sources)
-  : impl_(std::make_unique<impl>(parts, std::move(loops), std::move(sources))) {}
+    : impl_(std::make_unique<impl>(parts, std::move(loops), std::move(sources))) {}
 
 house::~house() = default;
 
-void house::start(std::function<void(std::string)> fatal) {
-  impl_->spawn_all(std::move(fatal));
-}
+void house::start(std::function<void(std::string)> fatal) { impl_->spawn_all(std::move(fatal)); }
 
 void house::start_sources() {
   auto& x = *impl_;
@@ -111,13 +105,10 @@ void house::start_sources() {
 
 void house::stop_intake() {
   impl_->draining = true;
-  for (auto* source : impl_->sources)
-    source->stop();
+  for (auto* source : impl_->sources) source->stop();
 }
 
-void house::send_clients_away(milliseconds spread) {
-  caf::anon_send(impl_->node, send_away{close_code::going_away, "the server restarts", spread});
-}
+void house::send_clients_away(milliseconds spread) { caf::anon_send(impl_->node, send_away{close_code::going_away, "the server restarts", spread}); }
 
 bool house::drain(milliseconds patience) {
   auto& x = *impl_;
@@ -127,10 +118,8 @@ bool house::drain(milliseconds patience) {
     caf::scoped_actor me{x.system};
     me->request(x.node, patience, doorstep::drain{}).receive([&](const drained&) { in_time = true; }, [](const caf::error&) {});
   }
-  for (const auto& who : x.shards)
-    caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
-  for (const auto& who : x.mortals)
-    caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+  for (const auto& who : x.shards) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+  for (const auto& who : x.mortals) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
   x.shards.clear();
@@ -140,8 +129,7 @@ bool house::drain(milliseconds patience) {
   x.doors.clear();
   // The lanes still run: whoever was told to end does so before the loops stop.
   while (x.system.registry().running() > 0) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
+    if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(milliseconds{1});
   }
   return in_time;
@@ -149,15 +137,13 @@ bool house::drain(milliseconds patience) {
 
 loop* house::home_of(const std::string& user) {
   const auto who = address::user(user);
-  if (!who)
-    return nullptr;
+  if (!who) return nullptr;
   return &impl_->lane_of(static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count())))->where();
 }
 
 std::shared_ptr<connection_handler> house::open(std::shared_ptr<connection> who, loop& where) {
   auto& x = *impl_;
-  if (x.draining)
-    return nullptr;
+  if (x.draining) return nullptr;
   auto make = &session;
   auto actor = spawn_on(x.system, x.lane_of(where), make, &x.parts, std::move(who), &std::as_const(x.shards));
   caf::anon_send(x.node, watch_session{actor});
@@ -174,8 +160,11 @@ void house::publish(std::vector<event> events, std::function<void(result<std::ve
 
 void house::actors(answer done) {
   impl_->system.spawn([node = impl_->node, done = std::move(done)](caf::event_based_actor* self) {
-    self->request(node, look_timeout, look{}).then([done](const actor_report& x) { done(describe_actors(x)); },
-                                                   [done](const caf::error& why) { done(failure{ec::unavailable, caf::to_string(why), {}}); });
+    self->request(node, look_timeout, look{})
+        .then([done](const actor_report& x) { done(describe_actors(x)); },
+              [done](const caf::error& why) {
+                done(failure{ec::unavailable, caf::to_string(why), {}});
+              });
   });
 }
 
@@ -188,14 +177,16 @@ void house::mailbox(const std::string& user, answer done) {
   const auto where = static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count()));
   impl_->system.spawn([shard = impl_->shards[where], store = &impl_->parts.store, user = *who, done = std::move(done)](caf::event_based_actor* self) {
     self->request(shard, look_timeout, look_at_mailbox{user})
-      .then(
-        [=](const mailbox_report& x) {
-          if (!x.json.empty())
-            done(x.json);
-          else
-            store->load(user, 1000, [=](result<stored_mailbox> what) { what ? done(describe_stored(user, *what)) : done(what.error()); });
-        },
-        [done](const caf::error& why) { done(failure{ec::unavailable, caf::to_string(why), {}}); });
+        .then(
+            [=](const mailbox_report& x) {
+              if (!x.json.empty())
+                done(x.json);
+              else
+                store->load(user, 1000, [=](result<stored_mailbox> what) { what ? done(describe_stored(user, *what)) : done(what.error()); });
+            },
+            [done](const caf::error& why) {
+              done(failure{ec::unavailable, caf::to_string(why), {}});
+            });
   });
 }
 
@@ -207,28 +198,16 @@ void house::dead_letters(const std::string& after, std::size_t limit, answer don
 
 std::vector<std::string> house::not_ready() const {
   std::vector<std::string> why;
-  if (!impl_->started)
-    why.emplace_back("starting");
-  if (impl_->draining)
-    why.emplace_back("draining");
+  if (!impl_->started) why.emplace_back("starting");
+  if (impl_->draining) why.emplace_back("draining");
   if (impl_->started)
     for (const auto& door : impl_->doors)
-      if (!door->is_reachable())
-        why.push_back("source " + door->source().name() + " cannot reach its brokers");
+      if (!door->is_reachable()) why.push_back("source " + door->source().name() + " cannot reach its brokers");
   return why;
 }
 
 bool house::started() const { return impl_->started; }
 
-void house::refresh_metrics() {
-  auto& counts = impl_->parts.counts;
-  for (auto* source : impl_->sources)
-    for (const auto& lag : source->lags()) {
-      const auto behind = lag.end >= 0 && lag.committed >= 0 ? lag.end - lag.committed : lag.end;
-      counts.partition_gauge("doorstep_source_lag", "Records of a source partition that are not yet durable in the mailbox log", source->name(), lag.what.topic, lag.what.partition)
-        .set(static_cast<double>(std::max<std::int64_t>(behind, 0)));
-    }
-  counts.ready.set(not_ready().empty() ? 1 : 0);
-}
+void house::refresh_metrics() { impl_->parts.counts.ready.set(not_ready().empty() ? 1 : 0); }
 
 }  // namespace doorstep

@@ -11,68 +11,46 @@
 namespace doorstep {
 
 /// One partition of a source topic: credit, low watermark, commit. Restarted by NODE; then it reads again from the last commit.
-using partition_actor = caf::typed_actor<
-  caf::reacts_to<take_records>,                          // from the source's thread
-  caf::reacts_to<routed>,                                // from the log's thread, by way of ROUTER
-  caf::reacts_to<revoke>,                                // the group took it away, or drain
-  caf::reacts_to<alarm>,                                 // read again after a failed append
-  caf::replies_to<look>::with<actor_report>>;
+using partition_actor = caf::typed_actor<caf::reacts_to<take_records>,  // from the source's thread
+                                         caf::reacts_to<routed>,        // from the log's thread, by way of ROUTER
+                                         caf::reacts_to<revoke>,        // the group took it away, or drain
+                                         caf::reacts_to<alarm>,         // read again after a failed append
+                                         caf::replies_to<look>::with<actor_report>>;
 
 /// Records and published events become log entries, appended in the order they came.
-using router_actor = caf::typed_actor<
-  caf::reacts_to<route_records>,
-  caf::reacts_to<publish_events>,
-  caf::replies_to<look>::with<actor_report>>;
+using router_actor = caf::typed_actor<caf::reacts_to<route_records>, caf::reacts_to<publish_events>, caf::replies_to<look>::with<actor_report>>;
 
 /// Gathers writes of its lane into one store batch a turn.
-using writer_actor = caf::typed_actor<
-  caf::reacts_to<save_cursor>,                           // from MAILBOX; answered with cursor_saved
-  caf::reacts_to<save_shard>,                            // from SHARD; answered with shard_saved
-  caf::reacts_to<flush_writes>,
-  caf::reacts_to<write_finished>,                        // from the store's thread
-  caf::replies_to<look>::with<actor_report>>;
+using writer_actor = caf::typed_actor<caf::reacts_to<save_cursor>,    // from MAILBOX; answered with cursor_saved
+                                      caf::reacts_to<save_shard>,     // from SHARD; answered with shard_saved
+                                      caf::reacts_to<settle_writes>,  // from a MAILBOX that replaces one that died; answered with writes_settled
+                                      caf::reacts_to<flush_writes>,
+                                      caf::reacts_to<write_finished>,  // from the store's thread
+                                      caf::replies_to<look>::with<actor_report>>;
 
 /// One shard of the mailbox log: owns and supervises the mailboxes of its users.
-using shard_actor = caf::typed_actor<
-  caf::reacts_to<take_logged>,                           // from the log's thread
-  caf::reacts_to<attach>,                                // from SESSION, handed on to MAILBOX
-  caf::reacts_to<shard_saved>,
-  caf::reacts_to<offer_passivation>,
-  caf::reacts_to<begin_drain>,
-  caf::reacts_to<alarm>,
-  caf::replies_to<look_at_mailbox>::with<mailbox_report>,
-  caf::replies_to<look>::with<actor_report>>;
+using shard_actor =
+    caf::typed_actor<caf::reacts_to<take_logged>,  // from the log's thread
+                     caf::reacts_to<attach>,       // from SESSION, handed on to MAILBOX
+                     caf::reacts_to<shard_saved>, caf::reacts_to<offer_passivation>, caf::reacts_to<begin_drain>, caf::reacts_to<alarm>,
+                     caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
 
 /// Everything owed to one user.
-using mailbox_actor = caf::typed_actor<
-  caf::reacts_to<deliver>,
-  caf::reacts_to<attach>,                                // answered to the session with attached or not_attached
-  caf::reacts_to<detach>,
-  caf::reacts_to<ack_messages>,
-  caf::reacts_to<nack_messages>,
-  caf::reacts_to<read_messages>,
-  caf::reacts_to<mailbox_read>,                          // from the store's thread
-  caf::reacts_to<page_read>,
-  caf::reacts_to<unread_counted>,
-  caf::reacts_to<cursor_saved>,
-  caf::reacts_to<alarm>,
-  caf::reacts_to<passivate>,
-  caf::reacts_to<drain>,
-  caf::replies_to<look_at_mailbox>::with<mailbox_report>,
-  caf::replies_to<look>::with<actor_report>>;
+using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
+                                       caf::reacts_to<attach>,  // answered to the session with attached or not_attached
+                                       caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
+                                       caf::reacts_to<read_messages>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<mailbox_read>,  // from the store's thread
+                                       caf::reacts_to<page_read>, caf::reacts_to<unread_counted>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>,
+                                       caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,
+                                       caf::replies_to<look>::with<actor_report>>;
 
 /// One live connection of one user's device.
-using session_actor = caf::typed_actor<
-  caf::reacts_to<client_connected>,                      // from the socket, on the same loop
-  caf::reacts_to<client_said>,
-  caf::reacts_to<client_refreshed>,
-  caf::reacts_to<client_gone>,
-  caf::reacts_to<attached>,                              // from MAILBOX
-  caf::reacts_to<not_attached>,
-  caf::reacts_to<push_messages>,
-  caf::reacts_to<acks_saved>,
-  caf::reacts_to<history_read>,                          // from the store's thread
-  caf::reacts_to<send_away>,
-  caf::reacts_to<alarm>>;
+using session_actor = caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
+                                       caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
+                                       caf::reacts_to<attached>,  // from MAILBOX
+                                       caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>,
+                                       caf::reacts_to<history_read>,  // from the store's thread
+                                       caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

@@ -21,10 +21,8 @@ lane::lane(caf::actor_system& system, loop& where) : caf::scoped_execution_unit(
 
 lane::~lane() {
   // The loop has stopped: what was still queued is released unrun, as a scheduler does when it shuts down.
-  for (auto* job : ready_)
-    caf::intrusive_ptr_release(job);
-  for (auto* job : foreign_)
-    caf::intrusive_ptr_release(job);
+  for (auto* job : ready_) caf::intrusive_ptr_release(job);
+  for (auto* job : foreign_) caf::intrusive_ptr_release(job);
 }
 
 void lane::exec_later(caf::resumable* job) {
@@ -39,8 +37,7 @@ void lane::exec_later(caf::resumable* job) {
     foreign_.push_back(job);
     wake = !std::exchange(woken_, true);
   }
-  if (wake)
-    where_.post([this] { take_foreign(); });
+  if (wake) where_.post([this] { take_foreign(); });
 }
 
 void lane::take_foreign() {
@@ -58,8 +55,7 @@ void lane::take_foreign() {
 }
 
 void lane::schedule_run() {
-  if (!std::exchange(scheduled_, true))
-    where_.post([this] { run(); });
+  if (!std::exchange(scheduled_, true)) where_.post([this] { run(); });
 }
 
 void lane::run() {
@@ -75,14 +71,12 @@ void lane::run() {
   ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done));
   resumes_.fetch_add(done, std::memory_order_relaxed);
   scheduled_ = false;
-  if (!ready_.empty())
-    schedule_run();
+  if (!ready_.empty()) schedule_run();
 }
 
 void lane::set_alarm(caf::weak_actor_ptr who, steady_time at) {
   alarms_.push({at, std::move(who)});
-  if (at < armed_for_)
-    arm();
+  if (at < armed_for_) arm();
 }
 
 void lane::arm() {
@@ -90,8 +84,7 @@ void lane::arm() {
   armed_for_ = std::max(alarms_.top().at, std::chrono::steady_clock::now() + milliseconds{1});
   timer_.expires_at(armed_for_);
   timer_.async_wait([this](boost::system::error_code ec) {
-    if (!ec)
-      ring();
+    if (!ec) ring();
   });
 }
 
@@ -99,12 +92,10 @@ void lane::ring() {
   armed_for_ = steady_time::max();
   const auto now = std::chrono::steady_clock::now();
   while (!alarms_.empty() && alarms_.top().at <= now) {
-    if (auto who = alarms_.top().who.lock())
-      who->enqueue(caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}), this);
+    if (auto who = alarms_.top().who.lock()) who->enqueue(caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}), this);
     alarms_.pop();
   }
-  if (!alarms_.empty())
-    arm();
+  if (!alarms_.empty()) arm();
 }
 
 }  // namespace doorstep

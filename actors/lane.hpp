@@ -34,7 +34,7 @@ public:
   void set_alarm(caf::weak_actor_ptr who, steady_time at);
 
   loop& where() { return where_; }
-  std::uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }   ///< times another thread had to wake this one
+  std::uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }  ///< times another thread had to wake this one
   std::uint64_t resumes() const { return resumes_.load(std::memory_order_relaxed); }
 
 private:
@@ -80,7 +80,8 @@ public:
     if (lane_ != nullptr)
       lane_->set_alarm(caf::weak_actor_ptr{this->ctrl()}, at);
     else
-      this->clock().schedule_message(at, caf::strong_actor_ptr{this->ctrl()}, caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}));
+      this->clock().schedule_message(at, caf::strong_actor_ptr{this->ctrl()},
+                                     caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}));
   }
   lane* where() const { return lane_; }
 

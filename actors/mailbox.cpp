@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/mailbox.hpp"
 
-#include "runtime/log.hpp"
 #include "actors/reports.hpp"
+#include "runtime/log.hpp"
 
 #include <caf/send.hpp>
 
@@ -35,8 +35,9 @@ public:
   steady_time now() const { return now_; }
 
   void load() {
-    parts_.store.load(state_.birth.user, parts_.options.delivery.window * 2,
-                      [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_mailbox> what) { caf::anon_send(me, mailbox_read{std::move(what)}); });
+    parts_.store.load(
+        state_.birth.user, parts_.options.delivery.window * 2,
+        [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_mailbox> what) { caf::anon_send(me, mailbox_read{std::move(what)}); });
   }
 
   /// Carries out what the outbox wants, then sees to the alarm.
@@ -51,16 +52,19 @@ public:
   }
 
   void add_session(const attach& x) {
-    const auto slot = owed().attach(x.resume, now_, out());
     auto who = caf::actor_cast<session_actor>(x.session);
-    if (!slot || state_.draining) {
-      self_->send(who, not_attached{{slot ? ec::stopping : ec::queue_full, slot ? "the server drains" : "this user has too many sessions", {}}});
+    if (state_.draining) {
+      self_->send(who, not_attached{{ec::stopping, "the server drains", {}}});
+      return;
+    }
+    const auto slot = owed().attach(x.resume, now_, out());
+    if (!slot) {
+      self_->send(who, not_attached{{ec::queue_full, "this user has too many sessions", {}}});
       return;
     }
     self_->monitor(x.session);
     state_.sessions.push_back({x.session, *slot, x.counts});
-    if (owed().is_loaded())
-      greet(state_.sessions.back());
+    if (owed().is_loaded()) greet(state_.sessions.back());
   }
 
   /// Only a loaded mailbox knows its floor; so sessions that came before wait for it.
@@ -70,8 +74,7 @@ public:
 
   void drop_session(const caf::actor_addr& who) {
     const auto found = std::find_if(state_.sessions.begin(), state_.sessions.end(), [&](const auto& x) { return x.who == who; });
-    if (found == state_.sessions.end())
-      return;
+    if (found == state_.sessions.end()) return;
     owed().detach(found->slot, now_);
     self_->demonitor(who);
     state_.sessions.erase(found);
@@ -79,31 +82,23 @@ public:
 
   std::optional<unsigned> slot_of_sender() const {
     for (const auto& x : state_.sessions)
-      if (x.who == self_->current_sender())
-        return x.slot;
+      if (x.who == self_->current_sender()) return x.slot;
     return std::nullopt;
   }
 
 private:
   void count() {
     const auto& x = out();
-    if (x.acked > 0)
-      parts_.counts.acked.add(static_cast<double>(x.acked));
-    if (x.repeated > 0)
-      parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
-    if (x.timed_out > 0)
-      parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
-    for (const auto& [pushed_at, appended] : x.acked_times)
-      parts_.counts.push_to_ack.observe(now_ - pushed_at);
-    if (x.pushes.empty())
-      return;
+    if (x.acked > 0) parts_.counts.acked.add(static_cast<double>(x.acked));
+    if (x.repeated > 0) parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
+    if (x.timed_out > 0) parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
+    for (const auto& [pushed_at, appended] : x.acked_times) parts_.counts.push_to_ack.observe(now_ - pushed_at);
+    if (x.pushes.empty()) return;
     parts_.counts.pushed.add(static_cast<double>(x.pushes.size()));
-    if (x.redelivered > 0)
-      parts_.counts.redelivered.add(static_cast<double>(x.redelivered));
+    if (x.redelivered > 0) parts_.counts.redelivered.add(static_cast<double>(x.redelivered));
     const auto wall = wall_now();
     for (const auto& p : x.pushes)
-      if (p.attempt == 1 && !p.redelivered)
-        parts_.counts.publish_to_push.observe(milliseconds{wall.value - p.what->appended.value});
+      if (p.attempt == 1 && !p.redelivered) parts_.counts.publish_to_push.observe(milliseconds{wall.value - p.what->appended.value});
   }
 
   void send_pushes() {
@@ -111,12 +106,9 @@ private:
     for (auto& session : state_.sessions) {
       push_messages batch;
       for (auto& p : pushes)
-        if (p.slot == session.slot)
-          batch.messages.push_back({p.what, p.attempt, p.redelivered});
-      if (session.counts && out().counts_changed)
-        batch.unread = owed().unread();
-      if (!batch.messages.empty() || batch.unread)
-        self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+        if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered});
+      if (session.counts && out().counts_changed) batch.unread = owed().unread();
+      if (!batch.messages.empty() || batch.unread) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
     }
   }
 
@@ -126,12 +118,10 @@ private:
       for (auto& r : out().receipts)
         if (r.slot == session.slot) {
           server::receipt x{r.request, {}, std::move(r.ids)};
-          if (r.up_to)
-            x.up_to.emplace_back(state_.birth.user, r.up_to);
+          if (r.up_to) x.up_to.emplace_back(state_.birth.user, r.up_to);
           batch.receipts.push_back(std::move(x));
         }
-      if (!batch.receipts.empty())
-        self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+      if (!batch.receipts.empty()) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
     }
   }
 
@@ -142,8 +132,8 @@ private:
   }
 
   void save() {
-    if (!owed().wants_save() || now_ < state_.save_not_before)
-      return;
+    if (!owed().wants_save() || now_ < state_.save_not_before) return;
+    if (state_.recount == mailbox_state::recounting::after_next_save) state_.recount = mailbox_state::recounting::after_this_save;
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
     self_->send(state_.birth.writer, save_cursor{owed().begin_save(state_.birth.user), when});
   }
@@ -154,14 +144,12 @@ private:
       state_.idle_since = now_;
       return;
     }
-    if (!state_.draining && now_ < state_.idle_since + parts_.options.delivery.passivate_after)
-      return;
+    if (!state_.draining && now_ < state_.idle_since + parts_.options.delivery.passivate_after) return;
     if (!owed().horizon_is_closed()) {
       owed().close_horizon();
       save();
     }
-    if (!owed().is_idle())
-      return;
+    if (!owed().is_idle()) return;
     if (state_.draining) {
       self_->quit();
       return;
@@ -173,12 +161,9 @@ private:
   void ring() {
     auto at = owed().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
-    if (state_.sessions.empty())
-      consider(state_.idle_since + parts_.options.delivery.passivate_after);
-    if (owed().wants_save())
-      consider(state_.save_not_before);
-    if (!at || *at >= state_.rings_at)
-      return;
+    if (state_.sessions.empty()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
+    if (owed().wants_save()) consider(state_.save_not_before);
+    if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
     self_->ring_at(state_.rings_at);
   }
@@ -192,8 +177,7 @@ private:
 void loaded(mailbox_self* self, const services& parts, const result<stored_mailbox>& what) {
   turn now{self, parts};
   auto& state = self->state;
-  if (now.owed().is_loaded())
-    return;
+  if (now.owed().is_loaded()) return;
   if (!what) {
     if (state.load_failures++ == 0)
       log_line(log_level::warn, "mailbox", "load-failed").with("user", state.birth.user.text()).with("why", to_string(what.error()));
@@ -203,8 +187,7 @@ void loaded(mailbox_self* self, const services& parts, const result<stored_mailb
   }
   parts.counts.mailboxes_loaded.add();
   now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
-  for (const auto& session : state.sessions)
-    now.greet(session);
+  for (const auto& session : state.sessions) now.greet(session);
   now.finish();
 }
 
@@ -224,12 +207,15 @@ void saved(mailbox_self* self, const services& parts, bool durable) {
   auto& state = self->state;
   if (!durable) {
     now.owed().save_failed();
+    if (state.recount == mailbox_state::recounting::after_this_save) state.recount = mailbox_state::recounting::after_next_save;
     state.save_not_before = now.now() + store_retry;
   } else {
     now.owed().saved(now.now(), now.out());
-    if (std::exchange(state.recount, false))
+    if (state.recount == mailbox_state::recounting::after_this_save) {
+      state.recount = mailbox_state::recounting::no;
       parts.store.load(state.birth.user, 0,
                        [me = caf::actor_cast<mailbox_actor>(self)](result<stored_mailbox> x) { caf::anon_send(me, unread_counted{std::move(x)}); });
+    }
   }
   now.finish();
 }
@@ -245,89 +231,90 @@ mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, 
     now.drop_session(x.source);
     now.finish();
   });
-  turn{self, *parts}.load();
+  if (self->state.birth.replaces_dead)
+    self->send(self->state.birth.writer, settle_writes{});
+  else
+    turn{self, *parts}.load();
 
   return {
-    [=](const deliver& x) {
-      turn now{self, *parts};
-      ++self->state.seen;
-      now.owed().deliver(x.messages, now.now(), now.out());
-      if (now.owed().is_loaded())
+      [=](const deliver& x) {
+        turn now{self, *parts};
+        ++self->state.seen;
+        now.owed().deliver(x.messages, now.now(), now.out());
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [=](const attach& x) {
+        turn now{self, *parts};
+        ++self->state.seen;
+        now.add_session(x);
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [=](detach) {
+        turn now{self, *parts};
+        now.drop_session(caf::actor_cast<caf::actor_addr>(self->current_sender()));
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [=](const ack_messages& x) {
+        turn now{self, *parts};
+        if (const auto slot = now.slot_of_sender()) {
+          now.owed().ack(*slot, x.request, x.up_to, x.ids, now.now(), now.out());
+          if (now.owed().is_loaded()) now.finish();
+        }
+      },
+      [=](const nack_messages& x) {
+        turn now{self, *parts};
+        parts->counts.nacked.add(static_cast<double>(x.ids.size()));
+        now.owed().nack(x.ids, now.now(), now.out(), now.slot_of_sender().value_or(outbox::slots_max));
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [=](const read_messages& x) {
+        turn now{self, *parts};
+        if (now.owed().is_loaded()) {
+          if (now.owed().read(x.up_to, now.out())) self->state.recount = mailbox_state::recounting::after_next_save;
+          now.finish();
+        }
+      },
+      [=](writes_settled) {
+        turn{self, *parts}.load();
+      },
+      [=](const mailbox_read& x) { loaded(self, *parts, x.what); },
+      [=](const page_read& x) {
+        turn now{self, *parts};
+        if (x.page)
+          now.owed().page(*x.page, now.now(), now.out());
+        else
+          now.owed().page_failed(now.now());
         now.finish();
-    },
-    [=](const attach& x) {
-      turn now{self, *parts};
-      ++self->state.seen;
-      now.add_session(x);
-      if (now.owed().is_loaded())
+      },
+      [=](const unread_counted& x) {
+        turn now{self, *parts};
+        if (x.what) now.owed().recounted(x.what->unread, now.out(), x.what->page.complete_to);
         now.finish();
-    },
-    [=](detach) {
-      turn now{self, *parts};
-      now.drop_session(caf::actor_cast<caf::actor_addr>(self->current_sender()));
-      if (now.owed().is_loaded())
-        now.finish();
-    },
-    [=](const ack_messages& x) {
-      turn now{self, *parts};
-      if (const auto slot = now.slot_of_sender()) {
-        now.owed().ack(*slot, x.request, x.up_to, x.ids, now.now(), now.out());
+      },
+      [=](cursor_saved x) { saved(self, *parts, x.durable); },
+      [=](alarm) { rang(self, *parts); },
+      [=](passivate) {
+        parts->counts.mailboxes_passivated.add();
+        self->quit();
+      },
+      [=](drain) {
+        turn now{self, *parts};
+        self->state.draining = true;
+        while (!self->state.sessions.empty()) now.drop_session(caf::actor_cast<caf::actor_addr>(self->state.sessions.back().who));
         if (now.owed().is_loaded())
           now.finish();
-      }
-    },
-    [=](const nack_messages& x) {
-      turn now{self, *parts};
-      parts->counts.nacked.add(static_cast<double>(x.ids.size()));
-      now.owed().nack(x.ids, now.now(), now.out());
-      if (now.owed().is_loaded())
-        now.finish();
-    },
-    [=](const read_messages& x) {
-      turn now{self, *parts};
-      if (now.owed().is_loaded()) {
-        self->state.recount = now.owed().read(x.up_to, now.out()) || self->state.recount;
-        now.finish();
-      }
-    },
-    [=](const mailbox_read& x) { loaded(self, *parts, x.what); },
-    [=](const page_read& x) {
-      turn now{self, *parts};
-      if (x.page)
-        now.owed().page(*x.page, now.now(), now.out());
-      else
-        now.owed().page_failed(now.now());
-      now.finish();
-    },
-    [=](const unread_counted& x) {
-      turn now{self, *parts};
-      if (x.what)
-        now.owed().recounted(x.what->unread, now.out());
-      now.finish();
-    },
-    [=](cursor_saved x) { saved(self, *parts, x.durable); },
-    [=](alarm) { rang(self, *parts); },
-    [=](passivate) {
-      parts->counts.mailboxes_passivated.add();
-      self->quit();
-    },
-    [=](drain) {
-      turn now{self, *parts};
-      self->state.draining = true;
-      while (!self->state.sessions.empty())
-        now.drop_session(caf::actor_cast<caf::actor_addr>(self->state.sessions.back().who));
-      if (now.owed().is_loaded())
-        now.finish();
-      else
-        self->quit();
-    },
-    [=](const look_at_mailbox&) { return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.sessions.size(), self->clock().now())}; },
-    [=](look) -> actor_report {
-      auto& state = self->state;
-      actor_report x{"mailbox", std::string(state.birth.user.text()), {}, 0, self->mailbox().size(), state.age.now(), {}};
-      x.numbers = {{"in_flight", state.owed->in_flight_count()}, {"queued", state.owed->queued_count()}, {"sessions", state.sessions.size()}};
-      return x;
-    },
+        else
+          self->quit();
+      },
+      [=](const look_at_mailbox&) {
+        return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.sessions.size(), self->clock().now())};
+      },
+      [=](look) -> actor_report {
+        auto& state = self->state;
+        actor_report x{"mailbox", std::string(state.birth.user.text()), {}, 0, self->mailbox().size(), state.age.now(), {}};
+        x.numbers = {{"in_flight", state.owed->in_flight_count()}, {"queued", state.owed->queued_count()}, {"sessions", state.sessions.size()}};
+        return x;
+      },
   };
 }
 

@@ -16,7 +16,8 @@ namespace doorstep {
 /// What a mailbox is born with.
 struct mailbox_birth {
   address user;
-  sequence open_horizon;  ///< where the log stood when an earlier life of this mailbox may still have pushed
+  sequence open_horizon;       ///< where the log stood when an earlier life of this mailbox may still have pushed
+  bool replaces_dead = false;  ///< writes of the one before may still be under way
   shard_actor shard;
   writer_actor writer;
 };
@@ -35,10 +36,10 @@ struct mailbox_state {
   std::optional<outbox> owed;
   outbox_effects out;
   std::vector<session> sessions;
-  std::uint64_t seen = 0;             ///< delivers and attaches, for the passivation handshake
+  std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max();
   steady_time idle_since{}, save_not_before{};
-  bool recount = false;               ///< the store has to count unread messages once the record is saved
+  enum class recounting { no, after_next_save, after_this_save } recount = recounting::no;  ///< the store counts unread messages by the saved record
   bool draining = false;
   std::uint64_t load_failures = 0;
   actor_age age;

@@ -27,7 +27,9 @@ namespace doorstep {
 // --- source -> PARTITION -> ROUTER -> log -------------------------------------------------------------------------------------------------
 
 /// Records of the partition, as the source handed them over.
-struct take_records { std::vector<source_record> records; };
+struct take_records {
+  std::vector<source_record> records;
+};
 /// PARTITION -> ROUTER: make entries of these and append them. `run` comes back with the answer.
 struct route_records {
   std::uint64_t run = 0;
@@ -36,7 +38,12 @@ struct route_records {
   std::vector<source_record> records;
 };
 /// ROUTER's answer, from the log's thread: the whole fan-out of the records from `first` on is durable, or nothing of it is.
-struct routed { std::uint64_t run = 0; std::int64_t first = 0; bool durable = false; std::string why; };
+struct routed {
+  std::uint64_t run = 0;
+  std::int64_t first = 0, last = 0;
+  bool durable = false;
+  std::string why;
+};
 /// The partition was taken away or the node drains: commit nothing more, end.
 struct revoke {};
 /// HTTP -> ROUTER.
@@ -48,64 +55,143 @@ struct publish_events {
 // --- log -> SHARD -> MAILBOX -> SESSION ---------------------------------------------------------------------------------------------------
 
 /// What the log holds next of the shard.
-struct take_logged { log_batch batch; };
+struct take_logged {
+  log_batch batch;
+};
 /// New messages for the mailbox, seqs rising.
-struct deliver { std::vector<message_ptr> messages; };
+struct deliver {
+  std::vector<message_ptr> messages;
+};
 /// One round for one session.
-struct push_messages { std::vector<server::push> messages; std::optional<std::uint64_t> unread; };
+struct push_messages {
+  std::vector<server::push> messages;
+  std::optional<std::uint64_t> unread;
+};
 
 // --- SESSION <-> SHARD <-> MAILBOX --------------------------------------------------------------------------------------------------------
 
 /// A session wants what its user is owed. Goes through the SHARD, which owns the map of mailboxes.
-struct attach { caf::strong_actor_ptr session; address user; sequence resume; bool counts = false; };
+struct attach {
+  caf::strong_actor_ptr session;
+  address user;
+  sequence resume;
+  bool counts = false;
+};
 /// MAILBOX -> SESSION: from here on pushes come. `floor` is the acked floor.
-struct attached { caf::strong_actor_ptr mailbox; address user; sequence floor; std::uint64_t unread = 0; };
+struct attached {
+  caf::strong_actor_ptr mailbox;
+  address user;
+  sequence floor;
+  std::uint64_t unread = 0;
+};
 /// To SESSION: the user has outbox::slots_max sessions already, or its mailbox fails again and again, or the node drains.
-struct not_attached { failure why; };
+struct not_attached {
+  failure why;
+};
 struct detach {};
-struct ack_messages { request_id request = 0; sequence up_to; std::vector<std::string> ids; };
-struct nack_messages { request_id request = 0; std::vector<std::string> ids; std::string reason; };
-struct read_messages { request_id request = 0; sequence up_to; };
+struct ack_messages {
+  request_id request = 0;
+  sequence up_to;
+  std::vector<std::string> ids;
+};
+struct nack_messages {
+  request_id request = 0;
+  std::vector<std::string> ids;
+  std::string reason;
+};
+struct read_messages {
+  request_id request = 0;
+  sequence up_to;
+};
 /// The acks are in the store.
-struct acks_saved { std::vector<server::receipt> receipts; };
+struct acks_saved {
+  std::vector<server::receipt> receipts;
+};
 
 // --- socket -> SESSION --------------------------------------------------------------------------------------------------------------------
 
-struct client_connected { client::connect request; identity who; };
-struct client_said { std::vector<client::command> commands; };
-struct client_refreshed { request_id request = 0; identity who; };
+struct client_connected {
+  client::connect request;
+  identity who;
+};
+struct client_said {
+  std::vector<client::command> commands;
+};
+struct client_refreshed {
+  request_id request = 0;
+  identity who;
+};
 struct client_gone {};
 /// NODE -> SESSION: ask the client to come back elsewhere, after a random part of `spread`.
-struct send_away { close_code code = close_code::going_away; std::string reason; milliseconds spread{}; };
+struct send_away {
+  close_code code = close_code::going_away;
+  std::string reason;
+  milliseconds spread{};
+};
 /// The answer of the store to a history request.
-struct history_read { request_id request = 0; result<stored_page> page; };
+struct history_read {
+  request_id request = 0;
+  result<stored_page> page;
+};
 
 // --- MAILBOX <-> store, through WRITER for writes -----------------------------------------------------------------------------------------
 
-struct mailbox_read { result<stored_mailbox> what; };
-struct page_read { result<stored_page> page; };
-struct unread_counted { result<stored_mailbox> what; };
+struct mailbox_read {
+  result<stored_mailbox> what;
+};
+struct page_read {
+  result<stored_page> page;
+};
+struct unread_counted {
+  result<stored_mailbox> what;
+};
 /// MAILBOX or SHARD -> WRITER: make this durable; `saved` comes back with `number`.
-struct save_cursor { cursor_record record; urgency when = urgency::soon; };
-struct save_shard { shard_position position; std::vector<message_ptr> messages; std::vector<dead_letter> dead; };
-struct cursor_saved { bool durable = false; };
+struct save_cursor {
+  cursor_record record;
+  urgency when = urgency::soon;
+};
+struct save_shard {
+  shard_position position;
+  std::vector<message_ptr> messages;
+  std::vector<dead_letter> dead;
+};
+struct cursor_saved {
+  bool durable = false;
+};
 /// The whole command comes back, so that what was not written is written again.
-struct shard_saved { save_shard what; bool durable = false; };
+struct shard_saved {
+  save_shard what;
+  bool durable = false;
+};
+/// MAILBOX -> WRITER: answer with writes_settled once every write handed over before this has been answered by the store.
+struct settle_writes {};
+struct writes_settled {};
 /// WRITER to itself: write what has come together / the store has answered.
 struct flush_writes {};
-struct write_finished { std::uint64_t batch = 0; bool durable = false; std::string why; };
+struct write_finished {
+  std::uint64_t batch = 0;
+  bool durable = false;
+  std::string why;
+};
 
 // --- passivation, drain, supervision ------------------------------------------------------------------------------------------------------
 
 /// MAILBOX -> SHARD: I am idle and all is saved; `seen` messages and attaches have reached me.
-struct offer_passivation { address user; std::uint64_t seen = 0; };
+struct offer_passivation {
+  address user;
+  std::uint64_t seen = 0;
+};
 /// SHARD -> MAILBOX: nothing is on its way to you, end.
 struct passivate {};
 /// NODE -> SHARD: end all mailboxes and save the position; `drained` goes to `node` once that is done.
-struct begin_drain { caf::strong_actor_ptr node; };
+struct begin_drain {
+  caf::strong_actor_ptr node;
+};
 /// SHARD -> MAILBOX: save what is to be saved, then end. Also what the house asks of NODE.
 struct drain {};
-struct drained { shard_id shard{}; };
+struct drained {
+  shard_id shard{};
+};
 /// The lane's timer, or the clock in tests.
 struct alarm {};
 
@@ -120,9 +206,13 @@ struct actor_report {
   milliseconds age{};
   std::vector<actor_report> children;
 };
-struct look_at_mailbox { address user; };
+struct look_at_mailbox {
+  address user;
+};
 /// One mailbox for GET /v1/mailboxes/<user>: JSON text made by the MAILBOX; empty when none is loaded, then the store has all there is.
-struct mailbox_report { std::string json; };
+struct mailbox_report {
+  std::string json;
+};
 
 }  // namespace doorstep
 
@@ -156,6 +246,8 @@ DOORSTEP_LOCAL_MESSAGE(save_cursor)
 DOORSTEP_LOCAL_MESSAGE(save_shard)
 DOORSTEP_LOCAL_MESSAGE(cursor_saved)
 DOORSTEP_LOCAL_MESSAGE(shard_saved)
+DOORSTEP_LOCAL_MESSAGE(settle_writes)
+DOORSTEP_LOCAL_MESSAGE(writes_settled)
 DOORSTEP_LOCAL_MESSAGE(flush_writes)
 DOORSTEP_LOCAL_MESSAGE(write_finished)
 DOORSTEP_LOCAL_MESSAGE(offer_passivation)

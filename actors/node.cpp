@@ -18,15 +18,15 @@ constexpr std::chrono::seconds look_timeout{2};
 
 void child_ended(node_self self, const caf::down_msg& x) {
   auto& state = self->state;
-  if (state.sessions.erase(x.source) > 0)
-    return;
+  if (state.sessions.erase(x.source) > 0) return;
   std::erase_if(state.partitions, [&](const partition_actor& p) { return p == x.source; });
   const bool expected = !x.reason || x.reason == caf::exit_reason::user_shutdown;
-  if (expected || state.draining)
-    return;
-  log_line(log_level::error, "node", "actor-failed").with("actor", caf::to_string(x.source)).with("why", caf::to_string(x.reason)).with("effect", "the process ends");
-  if (auto tell = std::exchange(state.birth.fatal, nullptr))
-    tell(caf::to_string(x.reason));
+  if (expected || state.draining) return;
+  log_line(log_level::error, "node", "actor-failed")
+      .with("actor", caf::to_string(x.source))
+      .with("why", caf::to_string(x.reason))
+      .with("effect", "the process ends");
+  if (auto tell = std::exchange(state.birth.fatal, nullptr)) tell(caf::to_string(x.reason));
 }
 
 /// Collects the children's reports; answers when the last one has come or has failed to.
@@ -35,19 +35,19 @@ struct gathering {
   std::size_t left = 0;
   caf::typed_response_promise<actor_report> promise;
   void arrived() {
-    if (--left == 0)
-      promise.deliver(std::move(top));
+    if (--left == 0) promise.deliver(std::move(top));
   }
 };
 
 template <class Handle>
 void ask(node_self self, const std::shared_ptr<gathering>& all, const Handle& who) {
-  self->request(who, look_timeout, look{}).then(
-    [all](actor_report& x) {
-      all->top.children.push_back(std::move(x));
-      all->arrived();
-    },
-    [all](const caf::error&) { all->arrived(); });
+  self->request(who, look_timeout, look{})
+      .then(
+          [all](actor_report& x) {
+            all->top.children.push_back(std::move(x));
+            all->arrived();
+          },
+          [all](const caf::error&) { all->arrived(); });
 }
 
 caf::typed_response_promise<actor_report> gather(node_self self) {
@@ -57,13 +57,10 @@ caf::typed_response_promise<actor_report> gather(node_self self) {
   all->top.numbers = {{"sessions", state.sessions.size()}, {"partitions", state.partitions.size()}, {"draining", state.draining ? 1 : 0}};
   all->left = state.birth.writers.size() + state.birth.shards.size() + state.partitions.size() + 1;
   all->promise = self->make_response_promise<actor_report>();
-  for (const auto& who : state.birth.writers)
-    ask(self, all, who);
-  for (const auto& who : state.birth.shards)
-    ask(self, all, who);
+  for (const auto& who : state.birth.writers) ask(self, all, who);
+  for (const auto& who : state.birth.shards) ask(self, all, who);
   ask(self, all, state.birth.router);
-  for (const auto& who : state.partitions)
-    ask(self, all, who);
+  for (const auto& who : state.partitions) ask(self, all, who);
   return all->promise;
 }
 
@@ -72,40 +69,35 @@ caf::typed_response_promise<actor_report> gather(node_self self) {
 node_actor::behavior_type node(node_self self, node_birth birth) {
   auto& state = self->state;
   state.birth = std::move(birth);
-  for (const auto& who : state.birth.writers)
-    self->monitor(who);
-  for (const auto& who : state.birth.shards)
-    self->monitor(who);
+  for (const auto& who : state.birth.writers) self->monitor(who);
+  for (const auto& who : state.birth.shards) self->monitor(who);
   self->monitor(state.birth.router);
   self->set_down_handler([=](const caf::down_msg& x) { child_ended(self, x); });
   return {
-    [=](const watch_partition& x) {
-      self->monitor(x.who);
-      self->state.partitions.push_back(x.who);
-    },
-    [=](const watch_session& x) {
-      self->monitor(x.who);
-      self->state.sessions.emplace(x.who->address(), x.who);
-    },
-    [=](const send_away& x) {
-      for (const auto& [address, who] : self->state.sessions)
-        self->send(who, x);
-    },
-    [=](drain) -> caf::result<drained> {
-      auto& s = self->state;
-      s.draining = true;
-      s.shards_left = s.birth.shards.size();
-      s.drained_promise = self->make_response_promise<drained>();
-      for (const auto& who : s.birth.shards)
-        caf::anon_send(who, begin_drain{self->ctrl()});
-      return s.drained_promise;
-    },
-    [=](const drained& x) {
-      auto& s = self->state;
-      if (s.shards_left > 0 && --s.shards_left == 0)
-        s.drained_promise.deliver(x);
-    },
-    [=](look) { return gather(self); },
+      [=](const watch_partition& x) {
+        self->monitor(x.who);
+        self->state.partitions.push_back(x.who);
+      },
+      [=](const watch_session& x) {
+        self->monitor(x.who);
+        self->state.sessions.emplace(x.who->address(), x.who);
+      },
+      [=](const send_away& x) {
+        for (const auto& [address, who] : self->state.sessions) self->send(who, x);
+      },
+      [=](drain) -> caf::result<drained> {
+        auto& s = self->state;
+        s.draining = true;
+        s.shards_left = s.birth.shards.size();
+        s.drained_promise = self->make_response_promise<drained>();
+        for (const auto& who : s.birth.shards) caf::anon_send(who, begin_drain{self->ctrl()});
+        return s.drained_promise;
+      },
+      [=](const drained& x) {
+        auto& s = self->state;
+        if (s.shards_left > 0 && --s.shards_left == 0) s.drained_promise.deliver(x);
+      },
+      [=](look) { return gather(self); },
   };
 }
 

@@ -17,22 +17,23 @@
 namespace doorstep {
 
 /// A partition came: watch it.
-struct watch_partition { partition_actor who; };
-struct watch_session { session_actor who; };
+struct watch_partition {
+  partition_actor who;
+};
+struct watch_session {
+  session_actor who;
+};
 
-using node_actor = caf::typed_actor<
-  caf::reacts_to<watch_partition>,
-  caf::reacts_to<watch_session>,
-  caf::reacts_to<send_away>,                       // to every session
-  caf::replies_to<drain>::with<drained>,           // to every shard; answered when all have ended
-  caf::reacts_to<drained>,
-  caf::replies_to<look>::with<actor_report>>;
+using node_actor = caf::typed_actor<caf::reacts_to<watch_partition>, caf::reacts_to<watch_session>,
+                                    caf::reacts_to<send_away>,              // to every session
+                                    caf::replies_to<drain>::with<drained>,  // to every shard; answered when all have ended
+                                    caf::reacts_to<drained>, caf::replies_to<look>::with<actor_report>>;
 
 struct node_birth {
   std::vector<writer_actor> writers;
   std::vector<shard_actor> shards;
   router_actor router;
-  std::function<void(std::string)> fatal;          ///< called once, with what failed
+  std::function<void(std::string)> fatal;  ///< called once, with what failed
 };
 
 struct node_state {

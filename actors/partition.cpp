@@ -24,21 +24,17 @@ std::uint64_t jitter() {
 /// True for records that were under way when the partition was rewound: they come again, in order, from the watermark on.
 bool is_stale(partition_self self, const take_records& x) {
   auto& state = self->state;
-  if (state.stopped)
-    return true;
-  if (!state.resume_below)
-    return false;
+  if (state.stopped) return true;
+  if (!state.resume_below) return false;
   // Compaction may have taken the very record we wait for: then what comes after the source has settled is the new run.
-  if (x.records.front().offset > *state.resume_below && self->clock().now() < *state.rewound_at + rewind_settles)
-    return true;
+  if (x.records.front().offset > *state.resume_below && self->clock().now() < *state.rewound_at + rewind_settles) return true;
   state.resume_below.reset();
   return false;
 }
 
 void take(partition_self self, const services& parts, const take_records& x) {
   auto& state = self->state;
-  if (x.records.empty())
-    return;
+  if (x.records.empty()) return;
   if (is_stale(self, x)) {
     // They come again, so their credit goes back; while stopped not at once, or the source would only fetch more to drop.
     if (state.stopped)
@@ -48,8 +44,7 @@ void take(partition_self self, const services& parts, const take_records& x) {
     return;
   }
   const auto first = x.records.front().offset;
-  if (!state.progress)
-    state.progress.emplace(state.birth.committed >= 0 ? std::min(state.birth.committed, first) : first);
+  if (!state.progress) state.progress.emplace(state.birth.committed >= 0 ? std::min(state.birth.committed, first) : first);
   state.progress->open(first, x.records.back().offset, x.records.size());
   state.records += x.records.size();
   parts.counts.records_in.add(static_cast<double>(x.records.size()));
@@ -58,23 +53,23 @@ void take(partition_self self, const services& parts, const take_records& x) {
 
 void finished(partition_self self, const routed& x) {
   auto& state = self->state;
-  if (x.run != state.run || state.stopped)
-    return;
+  if (x.run != state.run || state.stopped) return;
   if (x.durable) {
     state.failures = 0;
     const auto before = state.progress->watermark();
-    const auto records = state.progress->finish(x.first);
-    if (state.progress->watermark() > before)
-      state.birth.source->commit(state.birth.what, state.progress->watermark());
-    if (records > 0)
-      state.birth.source->grant(state.birth.what, records);
+    const auto records = state.progress->finish(x.first, x.last);
+    if (state.progress->watermark() > before) state.birth.source->commit(state.birth.what, state.progress->watermark());
+    if (records > 0) state.birth.source->grant(state.birth.what, records);
     return;
   }
   // Nothing after the failed batch may go first, so the whole partition stops and reads again from the watermark.
   if (state.failures++ == 0)
     log_line(log_level::warn, "partition", "append-failed")
-      .with("source", state.birth.source->name()).with("topic", state.birth.what.topic).with("partition", state.birth.what.partition).with("why", x.why)
-      .with("effect", "the partition waits and reads again from its watermark");
+        .with("source", state.birth.source->name())
+        .with("topic", state.birth.what.topic)
+        .with("partition", state.birth.what.partition)
+        .with("why", x.why)
+        .with("effect", "the partition waits and reads again from its watermark");
   state.stopped = true;
   state.resume_below = state.progress->end() - 1;
   self->delayed_send(self, append_retry.ceiling(state.failures) / 2 + append_retry.delay(state.failures, jitter()) / 2, alarm{});
@@ -82,8 +77,7 @@ void finished(partition_self self, const routed& x) {
 
 void rewind(partition_self self) {
   auto& state = self->state;
-  if (!std::exchange(state.stopped, false))
-    return;
+  if (!std::exchange(state.stopped, false)) return;
   ++state.run;
   const auto credit = state.progress->in_flight() + std::exchange(state.unreturned, 0);
   state.progress->rewind();
@@ -98,24 +92,25 @@ partition_actor::behavior_type partition(partition_self self, const services* pa
   auto& state = self->state;
   state.birth = std::move(birth);
   state.from = std::make_shared<const origin_partition>(
-    origin_partition{state.birth.source->name(), state.birth.generation, state.birth.what.topic, state.birth.what.partition});
+      origin_partition{state.birth.source->name(), state.birth.generation, state.birth.what.topic, state.birth.what.partition});
   state.birth.source->grant(state.birth.what, state.birth.options->in_flight_max);
   return {
-    [=](const take_records& x) { take(self, *parts, x); },
-    [=](const routed& x) { finished(self, x); },
-    [=](revoke) { self->quit(); },
-    [=](alarm) { rewind(self); },
-    [=](look) -> actor_report {
-      auto& s = self->state;
-      actor_report x{"partition", s.birth.what.topic + "/" + std::to_string(s.birth.what.partition), {}, 0, self->mailbox().size(), s.age.now(), {}};
-      x.numbers = {{"records", s.records}, {"failures", s.failures}};
-      if (s.progress) {
-        x.numbers.emplace_back("watermark", s.progress->watermark());
-        x.numbers.emplace_back("in_flight", s.progress->in_flight());
-        x.numbers.emplace_back("in_flight_max", s.birth.options->in_flight_max);
-      }
-      return x;
-    },
+      [=](const take_records& x) { take(self, *parts, x); },
+      [=](const routed& x) { finished(self, x); },
+      [=](revoke) { self->quit(); },
+      [=](alarm) { rewind(self); },
+      [=](look) -> actor_report {
+        auto& s = self->state;
+        actor_report x{"partition", s.birth.what.topic + "/" + std::to_string(s.birth.what.partition), {}, 0, self->mailbox().size(), s.age.now(),
+                       {}};
+        x.numbers = {{"records", s.records}, {"failures", s.failures}};
+        if (s.progress) {
+          x.numbers.emplace_back("watermark", s.progress->watermark());
+          x.numbers.emplace_back("in_flight", s.progress->in_flight());
+          x.numbers.emplace_back("in_flight_max", s.birth.options->in_flight_max);
+        }
+        return x;
+      },
   };
 }
 

@@ -32,8 +32,8 @@ struct partition_state {
   std::uint64_t run = 0;                     ///< rises with each rewind: answers of former runs are ignored
   std::optional<std::int64_t> resume_below;  ///< after a rewind: records from before it are dropped until one at or below this comes
   std::optional<steady_time> rewound_at;
-  std::size_t unreturned = 0;                ///< credit of records that were dropped while stopped
-  bool stopped = false;                      ///< an append failed; waits for the alarm to rewind
+  std::size_t unreturned = 0;  ///< credit of records that were dropped while stopped
+  bool stopped = false;        ///< an append failed; waits for the alarm to rewind
   std::uint32_t failures = 0;
   std::uint64_t records = 0;
   actor_age age;

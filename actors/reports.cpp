@@ -36,16 +36,14 @@ json::object actor_of(const actor_report& a) {
   x["kind"] = a.kind;
   x["id"] = a.id;
   json::object state;
-  for (const auto& [name, value] : a.numbers)
-    state[name] = value;
+  for (const auto& [name, value] : a.numbers) state[name] = value;
   x["state"] = std::move(state);
   x["restarts"] = a.restarts;
   x["queue"] = a.queue;
   x["age_ms"] = a.age.count();
   if (!a.children.empty()) {
     json::array children;
-    for (const auto& child : a.children)
-      children.push_back(actor_of(child));
+    for (const auto& child : a.children) children.push_back(actor_of(child));
     x["children"] = std::move(children);
   }
   return x;
@@ -80,7 +78,8 @@ std::string describe_stored(const address& user, const stored_mailbox& what) {
   x["sessions"] = 0;
   x["floor"] = what.record.acked.floor().value;
   x["unread"] = what.unread;
-  x["owed"] = std::count_if(what.page.messages.begin(), what.page.messages.end(), [&](const message_ptr& m) { return !what.record.acked.is_acked(m->seq); });
+  x["owed"] =
+      std::count_if(what.page.messages.begin(), what.page.messages.end(), [&](const message_ptr& m) { return !what.record.acked.is_acked(m->seq); });
   x["more"] = what.page.more;
   x["in_flight"] = json::array();
   return json::serialize(x);
@@ -93,8 +92,7 @@ std::string describe_dead_letters(const std::vector<dead_letter>& page) {
     x["id"] = d.id;
     x["reason"] = json::string(name(d.reason).data(), name(d.reason).size());
     x["detail"] = d.detail;
-    if (!d.to.empty() && !d.to.is_dead_letters())
-      x["address"] = json::string(d.to.text().data(), d.to.text().size());
+    if (!d.to.empty() && !d.to.is_dead_letters()) x["address"] = json::string(d.to.text().data(), d.to.text().size());
     if (d.offset >= 0) {
       x["source"] = d.source;
       x["topic"] = d.topic;
@@ -104,8 +102,7 @@ std::string describe_dead_letters(const std::vector<dead_letter>& page) {
     x["first_ms"] = d.first.value;
     x["last_ms"] = d.last.value;
     x["attempts"] = d.attempts;
-    if (d.what)
-      x["event"] = json::parse(to_json(*d.what));
+    if (d.what) x["event"] = json::parse(to_json(*d.what));
     all.push_back(std::move(x));
   }
   json::object whole;

@@ -18,9 +18,7 @@ namespace {
 /// How much of a record that is over log.record_bytes_max, or that cannot be understood, is kept with its dead letter.
 constexpr std::size_t kept_bytes_max = 64 * 1024;
 
-std::string as_json_string(std::string_view bytes) {
-  return boost::json::serialize(boost::json::string(bytes.data(), bytes.size()));
-}
+std::string as_json_string(std::string_view bytes) { return boost::json::serialize(boost::json::string(bytes.data(), bytes.size())); }
 
 /// The record as far as it goes, addressed to the dead letters. Its position is its id, so a replay writes it once.
 log_entry dead_entry(const route_records& batch, const source_record& record, const failure& why, unix_ms now) {
@@ -28,13 +26,17 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
   what->id = batch.from->topic + "/" + std::to_string(batch.from->partition) + "/" + std::to_string(record.offset);
   what->source = "kafka:" + batch.from->topic;
   what->type = "doorstep.dead-letter";
+  // In the record itself, so that whoever reads it knows where it came from, whatever the log keeps of origins.
+  what->extensions = {{"origin", batch.from->source},
+                      {"origintopic", batch.from->topic},
+                      {"originpartition", std::to_string(batch.from->partition)},
+                      {"originoffset", std::to_string(record.offset)}};
   if (record.value) {
     // Bytes that are not UTF-8 would not be JSON: those are kept as base64 by the event.
     what->data = as_json_string(std::string_view(*record.value).substr(0, kept_bytes_max));
     what->extensions.emplace_back("valuebytes", std::to_string(record.value->size()));
   }
-  if (record.key)
-    what->extensions.emplace_back("recordkey", std::string_view(*record.key).substr(0, address::id_bytes_max));
+  if (record.key) what->extensions.emplace_back("recordkey", std::string_view(*record.key).substr(0, address::id_bytes_max));
   log_entry x;
   x.to = address::dead_letters();
   x.id = what->id;
@@ -46,7 +48,8 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
   return x;
 }
 
-void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const origin& from, unix_ms now, std::vector<log_entry>& entries) {
+void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const origin& from, unix_ms now,
+                 std::vector<log_entry>& entries) {
   for (const auto& who : to) {
     log_entry x;
     x.to = who;
@@ -73,7 +76,8 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
     auto found = [&]() -> result<routed_event> {
       if (record.value && record.value->size() > parts.options.log.record_bytes_max)
         return failure{ec::too_large, "the record has " + std::to_string(record.value->size()) + " bytes, over log.record_bytes_max", {}};
-      return route_record({batch.from->topic, batch.from->partition, record.offset, &record.key, &record.headers, &record.value, record.timestamp}, source);
+      return route_record({batch.from->topic, batch.from->partition, record.offset, &record.key, &record.headers, &record.value, record.timestamp},
+                          source);
     }();
     if (!found) {
       ++malformed;
@@ -93,9 +97,9 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
 
 void route(router_self self, const services& parts, const route_records& batch) {
   self->state.records += batch.records.size();
-  auto answer = [to = caf::actor_cast<partition_actor>(self->current_sender()), run = batch.run, first = batch.records.front().offset](
-                  const result<std::vector<appended>>& what) {
-    caf::anon_send(to, routed{run, first, what.has_value(), what ? std::string{} : to_string(what.error())});
+  auto answer = [to = caf::actor_cast<partition_actor>(self->current_sender()), run = batch.run, first = batch.records.front().offset,
+                 last = batch.records.back().offset](const result<std::vector<appended>>& what) {
+    caf::anon_send(to, routed{run, first, last, what.has_value(), what ? std::string{} : to_string(what.error())});
   };
   auto entries = entries_of(batch, parts);
   // Also an empty append goes through the log, so that answers keep the order of the batches.
@@ -111,8 +115,7 @@ void publish(router_self self, const services& parts, const publish_events& x) {
     auto to = recipients_of(x.events[i]);
     if (!to) {
       auto why = to.error();
-      if (x.events.size() > 1)
-        why.field = "[" + std::to_string(i) + "]." + why.field;
+      if (x.events.size() > 1) why.field = "[" + std::to_string(i) + "]." + why.field;
       x.done(why);
       return;
     }
@@ -130,8 +133,7 @@ void publish(router_self self, const services& parts, const publish_events& x) {
     }
     std::size_t next = 0;
     for (std::size_t i = 0; i < outcomes.size(); ++i)
-      for (std::size_t n = 0; n < recipients[i]; ++n)
-        ++((*what)[next++].what == verdict::appended ? outcomes[i].accepted : outcomes[i].duplicates);
+      for (std::size_t n = 0; n < recipients[i]; ++n) ++((*what)[next++].what == verdict::appended ? outcomes[i].accepted : outcomes[i].duplicates);
     tell(std::move(outcomes));
   };
   if (!parts.log.append(std::move(entries), admission::bounded, std::move(done)))
@@ -142,14 +144,17 @@ void publish(router_self self, const services& parts, const publish_events& x) {
 
 router_actor::behavior_type router(router_self self, const services* parts) {
   return {
-    [=](const route_records& x) { route(self, *parts, x); },
-    [=](const publish_events& x) { publish(self, *parts, x); },
-    [=](look) -> actor_report {
-      auto& state = self->state;
-      actor_report x{"router", "0", {}, 0, self->mailbox().size(), state.age.now(), {}};
-      x.numbers = {{"records", state.records}, {"published", state.published}, {"log_queue", parts->log.queued()}, {"log_queue_max", parts->log.queue_max()}};
-      return x;
-    },
+      [=](const route_records& x) { route(self, *parts, x); },
+      [=](const publish_events& x) { publish(self, *parts, x); },
+      [=](look) -> actor_report {
+        auto& state = self->state;
+        actor_report x{"router", "0", {}, 0, self->mailbox().size(), state.age.now(), {}};
+        x.numbers = {{"records", state.records},
+                     {"published", state.published},
+                     {"log_queue", parts->log.queued()},
+                     {"log_queue_max", parts->log.queue_max()}};
+        return x;
+      },
   };
 }
 

@@ -7,7 +7,6 @@
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
 
-
 namespace doorstep {
 
 struct services {

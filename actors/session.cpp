@@ -42,8 +42,7 @@ public:
     state_.who = x.who;
     state_.request = x.request;
     for (const auto& [of, seq] : x.request.resume)
-      if (of == state_.user)
-        state_.seen = std::max(state_.seen, seq);
+      if (of == state_.user) state_.seen = std::max(state_.seen, seq);
     attach_to_mailbox();
   }
 
@@ -55,10 +54,8 @@ public:
   void attached_to(const attached& x) {
     state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
     self_->monitor(state_.box);
-    if (!std::exchange(state_.greeted, true))
-      greet(x);
-    for (const auto& command : std::exchange(state_.early, {}))
-      said(command);
+    if (!std::exchange(state_.greeted, true)) greet(x);
+    for (const auto& command : std::exchange(state_.early, {})) said(command);
   }
 
   void greet(const attached& x) {
@@ -73,8 +70,7 @@ public:
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
     std::vector<server::event> events{std::move(hello)};
-    if (state_.request.counts)
-      events.push_back(server::counts{x.unread});
+    if (state_.request.counts) events.push_back(server::counts{x.unread});
     state_.socket->send(events);
   }
 
@@ -85,16 +81,12 @@ public:
   }
 
   void push(const push_messages& x) {
-    for (const auto& p : x.messages)
-      state_.seen = std::max(state_.seen, p.what->seq);
-    if (!x.messages.empty())
-      state_.socket->push(x.messages);
+    for (const auto& p : x.messages) state_.seen = std::max(state_.seen, p.what->seq);
+    if (!x.messages.empty()) state_.socket->push(x.messages);
     std::vector<server::event> more;
-    if (x.unread)
-      more.push_back(server::counts{*x.unread});
+    if (x.unread) more.push_back(server::counts{*x.unread});
     take_later(more);
-    if (!more.empty())
-      state_.socket->send(more);
+    if (!more.empty()) state_.socket->send(more);
   }
 
   /// A receipt that was asked for by id goes at once; the others wait for company.
@@ -106,8 +98,7 @@ public:
         continue;
       }
       auto& later = state_.later;
-      if (!r.up_to.empty() && (later.up_to.empty() || later.up_to.front().second < r.up_to.front().second))
-        later.up_to = r.up_to;
+      if (!r.up_to.empty() && (later.up_to.empty() || later.up_to.front().second < r.up_to.front().second)) later.up_to = r.up_to;
       later.ids.insert(later.ids.end(), r.ids.begin(), r.ids.end());
     }
     if (!now.empty()) {
@@ -126,8 +117,7 @@ public:
     }
     std::vector<server::event> events;
     take_later(events);
-    if (!events.empty())
-      state_.socket->send(events);
+    if (!events.empty()) state_.socket->send(events);
   }
 
   void said(const client::command& x) {
@@ -151,8 +141,7 @@ private:
 
   void on(const client::ack& x) {
     const auto up_to = own(x.up_to, x.id, "ack.up_to");
-    if (up_to)
-      self_->send(state_.box, ack_messages{x.id, *up_to, x.ids});
+    if (up_to) self_->send(state_.box, ack_messages{x.id, *up_to, x.ids});
   }
 
   void on(const client::nack& x) {
@@ -162,8 +151,7 @@ private:
 
   void on(const client::read& x) {
     const auto up_to = own(x.up_to, x.id, "read.up_to");
-    if (!up_to)
-      return;
+    if (!up_to) return;
     self_->send(state_.box, read_messages{x.id, *up_to});
     done(x.id);
   }
@@ -179,8 +167,7 @@ private:
   }
 
   void done(request_id id) {
-    if (id != 0)
-      state_.socket->send({server::done{id}});
+    if (id != 0) state_.socket->send({server::done{id}});
   }
 
   /// The seq named for this user's address; any other address is refused and changes nothing.
@@ -197,14 +184,12 @@ private:
   }
 
   void take_later(std::vector<server::event>& events) {
-    if (state_.later.up_to.empty() && state_.later.ids.empty())
-      return;
+    if (state_.later.up_to.empty() && state_.later.ids.empty()) return;
     events.push_back(std::exchange(state_.later, {}));
   }
 
   void ring(milliseconds delay) {
-    if (!std::exchange(state_.rings, true))
-      self_->ring_at(self_->clock().now() + delay);
+    if (!std::exchange(state_.rings, true)) self_->ring_at(self_->clock().now() + delay);
   }
 
   session_self* self_;
@@ -219,7 +204,8 @@ milliseconds part_of(milliseconds spread) {
 
 }  // namespace
 
-session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket, const std::vector<shard_actor>* shards) {
+session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket,
+                                     const std::vector<shard_actor>* shards) {
   self->state.socket = std::move(socket);
   self->state.shards = shards;
   parts->counts.sessions.add(1);
@@ -229,40 +215,47 @@ session_actor::behavior_type session(session_self* self, const services* parts, 
     parts->counts.sessions_closed.add();
   });
   self->set_down_handler([=](const caf::down_msg& x) {
-    if (self->state.box && x.source == self->state.box->address())
-      turn{self, *parts}.mailbox_gone();
+    if (self->state.box && x.source == self->state.box->address()) turn{self, *parts}.mailbox_gone();
   });
   return {
-    [=](const client_connected& x) { turn{self, *parts}.connected(x); },
-    [=](const client_said& x) {
-      for (const auto& command : x.commands)
-        turn{self, *parts}.said(command);
-    },
-    [=](const client_refreshed& x) {
-      self->state.who = x.who;
-      self->state.socket->send({server::done{x.request}});
-    },
-    [=](client_gone) {
-      if (self->state.box)
-        self->send(self->state.box, detach{});
-      self->state.socket.reset();
-      self->quit();
-    },
-    [=](const attached& x) { turn{self, *parts}.attached_to(x); },
-    [=](const not_attached& x) {
-      self->state.socket->close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
-                                part_of(parts->options.runtime.reconnect_spread));
-    },
-    [=](const push_messages& x) { turn{self, *parts}.push(x); },
-    [=](const acks_saved& x) { turn{self, *parts}.receipts(x); },
-    [=](const history_read& x) {
-      if (x.page)
-        self->state.socket->send({server::history{x.request, x.page->messages, x.page->more}});
-      else
-        turn{self, *parts}.reply_error(x.request, x.page.error());
-    },
-    [=](const send_away& x) { self->state.socket->close(x.code, x.reason, part_of(x.spread)); },
-    [=](alarm) { turn{self, *parts}.rang(); },
+      [=](const client_connected& x) {
+        turn{self, *parts}.connected(x);
+      },
+      [=](const client_said& x) {
+        for (const auto& command : x.commands) turn{self, *parts}.said(command);
+      },
+      [=](const client_refreshed& x) {
+        self->state.who = x.who;
+        self->state.socket->send({server::done{x.request}});
+      },
+      [=](client_gone) {
+        if (self->state.box) self->send(self->state.box, detach{});
+        self->state.socket.reset();
+        self->quit();
+      },
+      [=](const attached& x) {
+        turn{self, *parts}.attached_to(x);
+      },
+      [=](const not_attached& x) {
+        self->state.socket->close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
+                                  part_of(parts->options.runtime.reconnect_spread));
+      },
+      [=](const push_messages& x) {
+        turn{self, *parts}.push(x);
+      },
+      [=](const acks_saved& x) {
+        turn{self, *parts}.receipts(x);
+      },
+      [=](const history_read& x) {
+        if (x.page)
+          self->state.socket->send({server::history{x.request, x.page->messages, x.page->more}});
+        else
+          turn{self, *parts}.reply_error(x.request, x.page.error());
+      },
+      [=](const send_away& x) { self->state.socket->close(x.code, x.reason, part_of(x.spread)); },
+      [=](alarm) {
+        turn{self, *parts}.rang();
+      },
   };
 }
 

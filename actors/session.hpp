@@ -24,16 +24,17 @@ struct session_state {
   address user;
   identity who;
   client::connect request;
-  mailbox_actor box;            ///< null until attached
-  sequence seen;                ///< the highest seq pushed here or named by resume
+  mailbox_actor box;  ///< null until attached
+  sequence seen;      ///< the highest seq pushed here or named by resume
   bool greeted = false, rings = false;
-  server::receipt later;        ///< receipts that ride on the next push
+  server::receipt later;               ///< receipts that ride on the next push
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };
 using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;
 
 /// @param shards one actor a shard of the log, outliving every session.
-session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket, const std::vector<shard_actor>* shards);
+session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket,
+                                     const std::vector<shard_actor>* shards);
 
 /// What the socket talks to: turns its calls into messages.
 std::shared_ptr<connection_handler> make_session_handler(session_actor who);

@@ -7,6 +7,7 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace doorstep {
@@ -20,16 +21,21 @@ constexpr milliseconds position_interval{1'000};
 /// Mailboxes listed in GET /v1/actors, a shard.
 constexpr std::size_t mailboxes_shown_max = 100;
 
+template <class T>
+T number_in(std::string_view text) {
+  T x = -1;
+  std::from_chars(text.data(), text.data() + text.size(), x);
+  return x;
+}
+
 class turn {
 public:
   turn(shard_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts) {}
 
   void open() {
     state_.next_offset = state_.saved_offset = state_.birth.from_offset;
-    const auto end = parts_.log.end_offset(state_.birth.id);
-    state_.takeover = end > 0 ? sequence::at(parts_.log.generation(), end - 1) : sequence{};
-    state_.highest = state_.takeover;
-    log_line(log_level::debug, "shard", "opened").with("shard", number()).with("from", state_.next_offset).with("end", end);
+    state_.takeover = log_end();
+    log_line(log_level::debug, "shard", "opened").with("shard", number()).with("from", state_.next_offset).with("end", state_.takeover.value);
     parts_.log.open_shard(state_.birth.id, state_.next_offset,
                           [me = caf::actor_cast<shard_actor>(self_)](log_batch batch) { caf::anon_send(me, take_logged{std::move(batch)}); });
     parts_.log.grant(state_.birth.id, credit);
@@ -42,7 +48,6 @@ public:
         parts_.counts.replays.add();
         continue;
       }
-      state_.highest = std::max(state_.highest, m.seq);
       if (m.to.is_dead_letters())
         state_.dead.push_back(dead_letter_of(record));
       else
@@ -63,8 +68,7 @@ public:
 
   /// Writes what must be stored and, in the same batch, the position past it.
   void save() {
-    if (state_.saving || (state_.next_offset == state_.saved_offset && state_.dead.empty()))
-      return;
+    if (state_.saving || (state_.next_offset == state_.saved_offset && state_.dead.empty())) return;
     state_.saving = true;
     self_->send(state_.birth.writer,
                 save_shard{{state_.birth.id, state_.next_offset}, std::exchange(state_.unsaved, {}), std::exchange(state_.dead, {})});
@@ -86,7 +90,8 @@ public:
 
   void hand_on(const attach& x) {
     if (state_.draining || failed_too_often(x.user)) {
-      const auto why = state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this user's mailbox failed repeatedly", {}};
+      const auto why =
+          state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this user's mailbox failed repeatedly", {}};
       self_->send(caf::actor_cast<session_actor>(x.session), not_attached{why});
       return;
     }
@@ -97,21 +102,20 @@ public:
 
   void maybe_passivate(const offer_passivation& x) {
     const auto found = state_.boxes.find(x.user);
-    if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box)
-      return;
+    if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box) return;
     self_->send(found->second.box, passivate{});
     forget(found);
   }
 
   void mailbox_ended(const caf::down_msg& x) {
     const auto owner = state_.owners.find(x.source);
-    if (owner == state_.owners.end())
-      return;
+    if (owner == state_.owners.end()) return;
     const auto user = owner->second;
     const auto found = state_.boxes.find(user);
     if (x.reason && x.reason != caf::exit_reason::user_shutdown) {
-      // It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown: all so far counts as pushed.
-      state_.takeover = state_.highest;
+      // It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown, and it also read ahead from
+      // the store: all that the log holds now counts as pushed.
+      state_.takeover = std::max(state_.takeover, log_end());
       state_.deaths[user].push_back(self_->clock().now());
       ++state_.restarts;
       parts_.counts.actor_restarts.add();
@@ -125,8 +129,7 @@ public:
     state_.draining = true;
     state_.drain_asked_by = x.node;
     parts_.log.close_shard(state_.birth.id);
-    for (auto& [user, entry] : state_.boxes)
-      self_->send(entry.box, drain{});
+    for (auto& [user, entry] : state_.boxes) self_->send(entry.box, drain{});
     save();
     finish_drain();
   }
@@ -137,28 +140,30 @@ public:
   }
 
 private:
+  /// The last seq that the log has given in this shard.
+  sequence log_end() const {
+    const auto end = parts_.log.end_offset(state_.birth.id);
+    return end > 0 ? sequence::at(parts_.log.generation(), end - 1) : sequence{};
+  }
+
   unsigned number() const { return static_cast<unsigned>(state_.birth.id); }
 
   void pass_on(const message_ptr& m) {
-    if (!parts_.store.shares_log())
-      state_.unsaved.push_back(m);
+    if (!parts_.store.shares_log()) state_.unsaved.push_back(m);
     // A user whose mailbox is not loaded has nobody waiting: the message is in the store.
     const auto found = state_.boxes.find(m->to);
-    if (found == state_.boxes.end())
-      return;
+    if (found == state_.boxes.end()) return;
     auto& entry = found->second;
-    if (entry.outgoing.empty())
-      state_.touched.push_back(&entry);
+    if (entry.outgoing.empty()) state_.touched.push_back(&entry);
     entry.outgoing.push_back(m);
   }
 
   shard_state::entry& box_of(const address& user) {
     const auto found = state_.boxes.find(user);
-    if (found != state_.boxes.end())
-      return found->second;
+    if (found != state_.boxes.end()) return found->second;
     auto make = &mailbox;
     auto box = spawn_on(self_->system(), self_->where(), make, &parts_,
-                        mailbox_birth{user, state_.takeover, caf::actor_cast<shard_actor>(self_), state_.birth.writer});
+                        mailbox_birth{user, state_.takeover, state_.deaths.contains(user), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
     self_->monitor(box);
     state_.owners.emplace(box->address(), user);
     parts_.counts.mailboxes.add(1);
@@ -173,12 +178,10 @@ private:
 
   bool failed_too_often(const address& user) {
     const auto found = state_.deaths.find(user);
-    if (found == state_.deaths.end())
-      return false;
+    if (found == state_.deaths.end()) return false;
     auto& times = found->second;
     const auto from = self_->clock().now() - parts_.options.delivery.mailbox_restart_window;
-    while (!times.empty() && times.front() < from)
-      times.pop_front();
+    while (!times.empty() && times.front() < from) times.pop_front();
     if (times.empty()) {
       state_.deaths.erase(found);
       return false;
@@ -195,27 +198,22 @@ private:
     x.detail = record.detail;
     x.what = m.what;
     x.first = x.last = m.appended;
-    if (const auto& from = record.came_from.from) {
-      x.source = from->source;
-      x.topic = from->topic;
-      x.partition = from->partition;
-      x.offset = record.came_from.offset;
-    }
+    x.source = m.what->extension("origin");
+    x.topic = m.what->extension("origintopic");
+    x.partition = number_in<std::int32_t>(m.what->extension("originpartition"));
+    x.offset = number_in<std::int64_t>(m.what->extension("originoffset"));
     return x;
   }
 
   void ring() {
-    if (state_.rings || state_.draining || state_.next_offset == state_.saved_offset)
-      return;
+    if (state_.rings || state_.draining || state_.next_offset == state_.saved_offset) return;
     state_.rings = true;
     self_->ring_at(self_->clock().now() + position_interval);
   }
 
   void finish_drain() {
-    if (!state_.draining || !state_.boxes.empty() || state_.saving)
-      return;
-    if (auto node = caf::actor_cast<caf::actor>(std::exchange(state_.drain_asked_by, nullptr)))
-      caf::anon_send(node, drained{state_.birth.id});
+    if (!state_.draining || !state_.boxes.empty() || state_.saving) return;
+    if (auto node = caf::actor_cast<caf::actor>(std::exchange(state_.drain_asked_by, nullptr))) caf::anon_send(node, drained{state_.birth.id});
   }
 
   shard_self* self_;
@@ -230,24 +228,37 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
   self->set_down_handler([=](const caf::down_msg& x) { turn{self, *parts}.mailbox_ended(x); });
   turn{self, *parts}.open();
   return {
-    [=](const take_logged& x) { turn{self, *parts}.take(x.batch); },
-    [=](const attach& x) { turn{self, *parts}.hand_on(x); },
-    [=](const shard_saved& x) { turn{self, *parts}.saved(x); },
-    [=](const offer_passivation& x) { turn{self, *parts}.maybe_passivate(x); },
-    [=](const begin_drain& x) { turn{self, *parts}.drain_mailboxes(x); },
-    [=](alarm) { turn{self, *parts}.rang(); },
-    [=](const look_at_mailbox& x) -> caf::result<mailbox_report> {
-      const auto found = self->state.boxes.find(x.user);
-      if (found != self->state.boxes.end())
-        return self->delegate(found->second.box, x);
-      return mailbox_report{};
-    },
-    [=](look) -> actor_report {
-      auto& state = self->state;
-      actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(), {}};
-      x.numbers = {{"mailboxes", state.boxes.size()}, {"records", state.records}, {"next_offset", state.next_offset}, {"saved_offset", state.saved_offset}};
-      return x;
-    },
+      [=](const take_logged& x) {
+        turn{self, *parts}.take(x.batch);
+      },
+      [=](const attach& x) {
+        turn{self, *parts}.hand_on(x);
+      },
+      [=](const shard_saved& x) {
+        turn{self, *parts}.saved(x);
+      },
+      [=](const offer_passivation& x) {
+        turn{self, *parts}.maybe_passivate(x);
+      },
+      [=](const begin_drain& x) {
+        turn{self, *parts}.drain_mailboxes(x);
+      },
+      [=](alarm) {
+        turn{self, *parts}.rang();
+      },
+      [=](const look_at_mailbox& x) -> caf::result<mailbox_report> {
+        const auto found = self->state.boxes.find(x.user);
+        if (found != self->state.boxes.end()) return self->delegate(found->second.box, x);
+        return mailbox_report{};
+      },
+      [=](look) -> actor_report {
+        auto& state = self->state;
+        actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),
+                       {}};
+        x.numbers = {
+            {"mailboxes", state.boxes.size()}, {"records", state.records}, {"next_offset", state.next_offset}, {"saved_offset", state.saved_offset}};
+        return x;
+      },
   };
 }
 

@@ -28,8 +28,8 @@ struct shard_state {
 
   struct entry {
     mailbox_actor box;
-    std::uint64_t sent = 0;              ///< delivers and attaches
-    std::vector<message_ptr> outgoing;   ///< of the batch in hand
+    std::uint64_t sent = 0;             ///< delivers and attaches
+    std::vector<message_ptr> outgoing;  ///< of the batch in hand
   };
 
   shard_birth birth;
@@ -38,11 +38,10 @@ struct shard_state {
   std::unordered_map<address, std::deque<steady_time>> deaths;  ///< recent restarts of a mailbox that failed
   std::vector<entry*> touched;
   origin_filter origins;
-  sequence highest;                      ///< the last record taken: what a mailbox that died here may have pushed
-  sequence takeover;                     ///< the log's end when this shard was opened: what an earlier process may have pushed
+  sequence takeover;  ///< the log's end when this shard was opened, or a mailbox died: what may have been pushed before
   std::uint64_t next_offset = 0, saved_offset = 0, records = 0, restarts = 0;
-  std::vector<dead_letter> dead;         ///< to be stored before the position goes past them
-  std::vector<message_ptr> unsaved;      ///< for a store that does not share the log's table
+  std::vector<dead_letter> dead;     ///< to be stored before the position goes past them
+  std::vector<message_ptr> unsaved;  ///< for a store that does not share the log's table
   bool saving = false, rings = false, draining = false;
   caf::strong_actor_ptr drain_asked_by;
   actor_age age;

@@ -12,36 +12,37 @@ namespace doorstep {
 
 source_door::source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router,
                          node_actor node)
-  : system_(system), parts_(parts), options_(options), source_(source), router_(std::move(router)), node_(std::move(node)) {}
+    : system_(system), parts_(parts), options_(options), source_(source), router_(std::move(router)), node_(std::move(node)) {}
 
 void source_door::assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) {
-  log_line(log_level::info, "source", "partition-assigned").with("source", source_.name()).with("topic", what.topic).with("partition", what.partition).with("committed", committed);
+  log_line(log_level::info, "source", "partition-assigned")
+      .with("source", source_.name())
+      .with("topic", what.topic)
+      .with("partition", what.partition)
+      .with("committed", committed);
   auto make = &partition;
   caf::actor_config where;
-  auto who = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, where, make, &parts_, partition_birth{what, generation, committed, &options_, &source_, router_});
+  auto who = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, where, make, &parts_,
+                                                          partition_birth{what, generation, committed, &options_, &source_, router_});
   caf::anon_send(node_, watch_partition{who});
   partitions_[what] = std::move(who);
 }
 
 void source_door::revoked(const topic_partition& what) {
   log_line(log_level::info, "source", "partition-revoked").with("source", source_.name()).with("topic", what.topic).with("partition", what.partition);
-  if (auto gone = partitions_.extract(what))
-    caf::anon_send(gone.mapped(), revoke{});
+  if (auto gone = partitions_.extract(what)) caf::anon_send(gone.mapped(), revoke{});
 }
 
 void source_door::records(source_batch batch) {
   const auto found = partitions_.find(batch.from);
-  if (found != partitions_.end())
-    caf::anon_send(found->second, take_records{std::move(batch.records)});
+  if (found != partitions_.end()) caf::anon_send(found->second, take_records{std::move(batch.records)});
 }
 
 void source_door::reachable(bool yes, const std::string& why) {
-  if (reachable_.exchange(yes) == yes)
-    return;
+  if (reachable_.exchange(yes) == yes) return;
   log_line line(log_level::warn, "source", yes ? "broker-reachable" : "broker-unreachable");
   line.with("source", source_.name());
-  if (!yes)
-    line.with("why", why).with("effect", "stored messages are delivered, no new ones come from this source");
+  if (!yes) line.with("why", why).with("effect", "stored messages are delivered, no new ones come from this source");
 }
 
 }  // namespace doorstep

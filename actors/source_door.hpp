@@ -15,7 +15,8 @@ namespace doorstep {
 
 class source_door final : public source_listener {
 public:
-  source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router, node_actor node);
+  source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router,
+              node_actor node);
 
   void assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) override;
   void revoked(const topic_partition& what) override;

@@ -12,8 +12,7 @@ namespace doorstep {
 namespace {
 
 void flush_later(writer_self* self) {
-  if (!std::exchange(self->state.flush_sent, true))
-    self->send(self, flush_writes{});
+  if (!std::exchange(self->state.flush_sent, true)) self->send(self, flush_writes{});
 }
 
 void flush(writer_self* self, const services& parts) {
@@ -29,8 +28,7 @@ void flush(writer_self* self, const services& parts) {
 
 /// One line when writing begins to fail and one when it works again; the rest is a metric.
 void note_health(writer_state& state, const write_finished& x) {
-  if (x.durable == !state.failing)
-    return;
+  if (x.durable == !state.failing) return;
   state.failing = !x.durable;
   if (state.failing)
     log_line(log_level::warn, "writer", "store-write-failed").with("why", x.why).with("effect", "acks get no receipt until the store writes again");
@@ -42,40 +40,45 @@ void note_health(writer_state& state, const write_finished& x) {
 
 writer_actor::behavior_type writer(writer_self* self, const services* parts) {
   return {
-    [=](const save_cursor& x) {
-      auto& state = self->state;
-      state.next.cursors.push_back(x.record);
-      state.next_waiting.mailboxes.push_back(self->current_sender());
-      if (x.when == urgency::now)
-        state.when = urgency::now;
-      flush_later(self);
-    },
-    [=](const save_shard& x) {
-      auto& state = self->state;
-      state.next.messages.insert(state.next.messages.end(), x.messages.begin(), x.messages.end());
-      state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
-      state.next.positions.push_back(x.position);
-      state.next_waiting.shards.emplace_back(self->current_sender(), shard_saved{x, false});
-      flush_later(self);
-    },
-    [=](flush_writes) { flush(self, *parts); },
-    [=](const write_finished& x) {
-      auto& state = self->state;
-      auto found = state.under_way.extract(x.batch);
-      note_health(state, x);
-      for (auto& who : found.mapped().mailboxes)
-        self->send(caf::actor_cast<mailbox_actor>(who), cursor_saved{x.durable});
-      for (auto& [who, what] : found.mapped().shards) {
-        what.durable = x.durable;
-        self->send(caf::actor_cast<shard_actor>(who), std::move(what));
-      }
-    },
-    [=](look) -> actor_report {
-      auto& state = self->state;
-      actor_report x{"writer", std::to_string(self->id()), {}, 0, self->mailbox().size(), state.age.now(), {}};
-      x.numbers = {{"batches", state.batches}, {"under_way", state.under_way.size()}, {"failing", state.failing ? 1 : 0}};
-      return x;
-    },
+      [=](const save_cursor& x) {
+        auto& state = self->state;
+        state.next.cursors.push_back(x.record);
+        state.next_waiting.mailboxes.push_back(self->current_sender());
+        if (x.when == urgency::now) state.when = urgency::now;
+        flush_later(self);
+      },
+      [=](const save_shard& x) {
+        auto& state = self->state;
+        state.next.messages.insert(state.next.messages.end(), x.messages.begin(), x.messages.end());
+        state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
+        state.next.positions.push_back(x.position);
+        state.next_waiting.shards.emplace_back(self->current_sender(), shard_saved{x, false});
+        flush_later(self);
+      },
+      [=](settle_writes) {
+        // The store answers writes in their order, so an empty one is answered after all before it.
+        self->state.next_waiting.settling.push_back(self->current_sender());
+        self->state.when = urgency::now;
+        flush_later(self);
+      },
+      [=](flush_writes) { flush(self, *parts); },
+      [=](const write_finished& x) {
+        auto& state = self->state;
+        auto found = state.under_way.extract(x.batch);
+        note_health(state, x);
+        for (auto& who : found.mapped().mailboxes) self->send(caf::actor_cast<mailbox_actor>(who), cursor_saved{x.durable});
+        for (auto& who : found.mapped().settling) self->send(caf::actor_cast<mailbox_actor>(who), writes_settled{});
+        for (auto& [who, what] : found.mapped().shards) {
+          what.durable = x.durable;
+          self->send(caf::actor_cast<shard_actor>(who), std::move(what));
+        }
+      },
+      [=](look) -> actor_report {
+        auto& state = self->state;
+        actor_report x{"writer", std::to_string(self->id()), {}, 0, self->mailbox().size(), state.age.now(), {}};
+        x.numbers = {{"batches", state.batches}, {"under_way", state.under_way.size()}, {"failing", state.failing ? 1 : 0}};
+        return x;
+      },
   };
 }
 

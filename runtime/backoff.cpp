@@ -8,8 +8,7 @@ namespace doorstep {
 std::chrono::milliseconds backoff::ceiling(std::uint32_t attempt) const {
   const auto doublings = std::min<std::uint32_t>(attempt > 0 ? attempt - 1 : 0, 40);
   // Compared by shifting the limit down, so that a large base cannot overflow.
-  if ((max.count() >> doublings) < base.count())
-    return max;
+  if ((max.count() >> doublings) < base.count()) return max;
   return std::chrono::milliseconds{base.count() << doublings};
 }
 

@@ -25,7 +25,7 @@ struct http_config {
 struct internal_config {
   std::string listen = "127.0.0.1:9000";
   std::vector<std::string> api_keys;
-  std::string api_keys_file;                ///< one key a line
+  std::string api_keys_file;  ///< one key a line
   std::size_t body_bytes_max = 4 * 1024 * 1024;
   std::size_t batch_events_max = 10000;
   milliseconds append_timeout{10'000};
@@ -53,18 +53,18 @@ struct delivery_config {
   milliseconds ack_timeout{30'000};
   milliseconds retry_base{1'000};
   milliseconds retry_max{60'000};
-  milliseconds receipt_delay{1'000};        ///< receipts nobody asked for by id ride on the next push, at latest after this
+  milliseconds receipt_delay{1'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
   milliseconds passivate_after{60'000};
-  std::size_t backlog_max = 256;            ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::size_t mailbox_restarts_max = 5;     ///< of one mailbox in mailbox_restart_window
+  std::size_t backlog_max = 256;         ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window
   milliseconds mailbox_restart_window{60'000};
 };
 
 struct log_config {
   std::string engine = "embedded";
-  std::size_t shards = 8;                   ///< fixed at the first start
+  std::size_t shards = 8;  ///< fixed at the first start
   std::size_t queue_entries_max = 65536;
-  std::size_t batch_entries_max = 4096;     ///< entries of one transaction
+  std::size_t batch_entries_max = 4096;  ///< entries of one transaction
   std::size_t record_bytes_max = 1024 * 1024;
   milliseconds dedup_window{24 * 3600 * 1000};
 };
@@ -74,39 +74,38 @@ struct store_config {
   std::string path = "data/doorstep.db";
   milliseconds commit_interval{20};
   std::size_t cache_bytes = 64 * 1024 * 1024;
-  milliseconds history{std::chrono::hours{24 * 30}};
 };
 
 struct source_config {
-  std::string name;                         ///< defaults to the first topic; part of every record's origin, so do not rename
+  std::string name;  ///< defaults to the first topic; part of every record's origin, so do not rename
   std::string brokers;
   std::vector<std::string> topics;
   std::string group = "doorstep";
-  std::string format = "cloudevents";       ///< or "json"
-  std::string recipient_pointer;            ///< JSON Pointer into the data, where no touser says it
-  bool recipient_key = true;                ///< else the record's key
+  std::string format = "cloudevents";  ///< or "json"
+  std::string recipient_pointer;       ///< JSON Pointer into the data, where no touser says it
+  bool recipient_key = true;           ///< else the record's key
   // plain JSON: where the event's attributes are; empty = none
   std::string id_pointer, type_pointer, time_pointer, subject_pointer, data_pointer;
   std::string type_default = "doorstep.record";
-  std::size_t in_flight_max = 4096;         ///< records of a partition handed over and not yet durable
+  std::size_t in_flight_max = 4096;  ///< records of a partition handed over and not yet durable
   std::size_t fetch_min_bytes = 32768;
   milliseconds fetch_wait_max{5};
   milliseconds commit_interval{1000};
   milliseconds session_timeout{10'000};
-  std::string instance_id;                  ///< static membership: the same name takes its partitions back after a restart without a rebalance
-  std::vector<std::string> kafka_options;   ///< "name=value" handed to librdkafka as they are
+  std::string instance_id;                 ///< static membership: the same name takes its partitions back after a restart without a rebalance
+  std::vector<std::string> kafka_options;  ///< "name=value" handed to librdkafka as they are
 };
 
 struct runtime_config {
-  std::size_t lanes = 0;                    ///< 0 = half the cores, at least one
-  std::size_t workers = 1;                  ///< threads of the scheduler for everything that is not on a lane
+  std::size_t lanes = 0;    ///< 0 = half the cores, at least one
+  std::size_t workers = 1;  ///< threads of the scheduler for everything that is not on a lane
   milliseconds drain_timeout{10'000};
-  milliseconds reconnect_spread{5'000};     ///< clients are told to come back after a random part of this
+  milliseconds reconnect_spread{5'000};  ///< clients are told to come back after a random part of this
 };
 
 struct log_output_config {
   std::string level = "info";
-  std::string format = "text";              ///< or "json"
+  std::string format = "text";  ///< or "json"
 };
 
 struct demo_config {
@@ -131,7 +130,7 @@ struct config {
 struct override_value {
   std::string option;  ///< "http.listen"
   std::string value;
-  std::string from;    ///< "--listen" or "DOORSTEP_HTTP__LISTEN"
+  std::string from;  ///< "--listen" or "DOORSTEP_HTTP__LISTEN"
 };
 
 /// Flags > environment > file > defaults. `file_text` is the TOML (empty = none), `file_name` only for errors.

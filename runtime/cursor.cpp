@@ -7,13 +7,10 @@ cursor::cursor(sequence floor, std::vector<sequence> above) : floor_(floor), abo
   above_.erase(above_.begin(), above_.upper_bound(floor_));
 }
 
-bool cursor::ack(sequence seq) {
-  return seq > floor_ && above_.insert(seq).second;
-}
+bool cursor::ack(sequence seq) { return seq > floor_ && above_.insert(seq).second; }
 
 void cursor::raise(sequence seq) {
-  if (seq <= floor_)
-    return;
+  if (seq <= floor_) return;
   floor_ = seq;
   above_.erase(above_.begin(), above_.upper_bound(floor_));
 }

@@ -50,5 +50,4 @@ struct cursor_record {
   std::uint64_t version = 0;  ///< rises with each write of this document
 };
 
-
 }  // namespace doorstep

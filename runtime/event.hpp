@@ -13,11 +13,11 @@ namespace doorstep {
 
 /// CloudEvents 1.0 context attributes by their specified names, and the data. Empty string = attribute absent.
 struct event {
-  std::string id;               ///< unique with source; for plain JSON without one: "topic/partition/offset"
-  std::string source;           ///< URI-reference
+  std::string id;      ///< unique with source; for plain JSON without one: "topic/partition/offset"
+  std::string source;  ///< URI-reference
   std::string type;
   std::string subject;
-  std::string time;             ///< RFC 3339, as the producer wrote it
+  std::string time;  ///< RFC 3339, as the producer wrote it
   std::string data_content_type;
   std::string data_schema;
   /// Extension attributes, name -> text, in the order they came (names: lower-case letters and digits). `touser` and `expirytime` are among them.
@@ -44,6 +44,7 @@ result<event> event_from_json(std::string_view text);
 /// Reads a JSON array of them (batched mode). The failure names the element: "[3].source".
 result<std::vector<event>> events_from_json_batch(std::string_view text);
 /// Binary mode: attributes from headers that start with `prefix` ("ce-" over HTTP with percent-decoding, "ce_" in Kafka records), the payload is the data.
-result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type, std::string_view payload);
+result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type,
+                                 std::string_view payload);
 
 }  // namespace doorstep

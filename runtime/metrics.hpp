@@ -45,9 +45,9 @@ public:
 
   // along the data's way
   counter records_in, records_routed, records_no_recipient, records_malformed;
-  counter published_in;                                    ///< events over HTTP
+  counter published_in;  ///< events over HTTP
   counter appended, duplicates, replays, append_failures;
-  counter log_commits, store_commits;                      ///< transactions, each one fsync
+  counter log_commits, store_commits;  ///< transactions, each one fsync
   counter pushed, redelivered, acked, ack_repeats, nacked, dead, ack_timeouts;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;

@@ -7,8 +7,7 @@
 namespace doorstep {
 
 void offsets::open(std::int64_t first, std::int64_t last, std::size_t records) {
-  if (first < end_ || last < first)
-    throw std::logic_error("offsets: a range was opened out of order");
+  if (first < end_ || last < first) throw std::logic_error("offsets: a range was opened out of order");
   ranges_.push_back({first, last, records, false});
   end_ = last + 1;
   in_flight_ += records;
@@ -16,8 +15,7 @@ void offsets::open(std::int64_t first, std::int64_t last, std::size_t records) {
 
 std::size_t offsets::finish(std::int64_t first) {
   auto found = std::lower_bound(ranges_.begin(), ranges_.end(), first, [](const range& x, std::int64_t wanted) { return x.first < wanted; });
-  if (found == ranges_.end() || found->first != first || found->durable)
-    return 0;
+  if (found == ranges_.end() || found->first != first || found->durable) return 0;
   found->durable = true;
   const auto records = found->records;
   in_flight_ -= records;

@@ -220,7 +220,6 @@ constexpr option options[] = {
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
              "Changes of cursors are gathered for this long and written by one fsync."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
-    duration("store.history", in<&c::store, &store_config::history>, minute, 3650 * day, "How long acked messages are kept for the inbox."),
 
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
           "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),

@@ -38,12 +38,9 @@ void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_tim
   unread_ = start.unread;
   counted_ = start.page.complete_to;
   loaded_ = true;
-  if (read_since && read_upto_ >= std::max(counted_, highest_))
-    unread_ = 0;
-  for (auto seq : std::exchange(before_load_, {}))
-    count_unread(seq, out);
-  if (attached_ != 0 && !horizon_saved_open_)
-    make_dirty(true);
+  if (read_since && read_upto_ >= std::max(counted_, highest_)) unread_ = 0;
+  for (auto seq : std::exchange(before_load_, {})) count_unread(seq, out);
+  if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
   reading_ = true;
   page(start.page, now, out);
   out.counts_changed = true;
@@ -51,8 +48,7 @@ void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_tim
 
 void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, outbox_effects& out) {
   for (const auto& x : messages) {
-    if (x->seq <= highest_)
-      continue;
+    if (x->seq <= highest_) continue;
     highest_ = x->seq;
     if (!loaded_) {
       before_load_.push_back(x->seq);
@@ -60,19 +56,16 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
       continue;
     }
     count_unread(x->seq, out);
-    if (x->seq <= known_)
-      continue;
+    if (x->seq <= known_) continue;
     // Rule 1: beyond the limit nothing is kept: the store has it, and the cursor does not move.
     if (behind_ || reading_ || queue_.size() >= options_.backlog_max) {
       behind_ = true;
       continue;
     }
     known_ = x->seq;
-    if (!cursor_.is_acked(x->seq))
-      queue_.push_back(x);
+    if (!cursor_.is_acked(x->seq)) queue_.push_back(x);
   }
-  if (loaded_)
-    fill(now, out);
+  if (loaded_) fill(now, out);
 }
 
 void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
@@ -80,8 +73,7 @@ void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
   const auto known_before = known_;
   bool beyond = false;
   for (const auto& m : x.messages) {
-    if (m->seq <= known_)
-      continue;
+    if (m->seq <= known_) continue;
     // Rule 2: above complete_to one below it may still be missing, and the floor must not pass that.
     if (m->seq > x.complete_to) {
       beyond = true;
@@ -89,16 +81,13 @@ void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
     }
     known_ = m->seq;
     count_unread(m->seq, out);
-    if (!cursor_.is_acked(m->seq))
-      queue_.push_back(m);
+    if (!cursor_.is_acked(m->seq)) queue_.push_back(m);
   }
-  if (!x.more)
-    known_ = std::max(known_, x.complete_to);
+  if (!x.more) known_ = std::max(known_, x.complete_to);
   behind_ = x.more || beyond || known_ < highest_;
   highest_ = std::max(highest_, known_);
   // A store that lags behind the log has nothing new yet: asking again at once would only spin.
-  if (known_ == known_before && (behind_ || !waiting_acks_.empty()))
-    page_failed(now);
+  if (known_ == known_before && (behind_ || !waiting_acks_.empty())) page_failed(now);
   settle_waiting_acks(out);
   raise_floor();
   release_receipts(out);
@@ -111,29 +100,23 @@ void outbox::page_failed(steady_time now) {
 }
 
 void outbox::want_more(outbox_effects& out) {
-  if (!loaded_ || reading_ || read_again_)
-    return;
+  if (!loaded_ || reading_ || read_again_) return;
   // Rule 3: nothing beyond the window is read while nobody is there to take it, but for acks that wait to learn their seq, and for those only so much.
   const bool for_sessions = behind_ && attached_ != 0 && queue_.size() < options_.window;
   const bool for_acks = !waiting_acks_.empty() && queue_.size() < 2 * options_.backlog_max;
-  if (!for_sessions && !for_acks)
-    return;
+  if (!for_sessions && !for_acks) return;
   reading_ = true;
   out.read = outbox_effects::fetch{known_, options_.backlog_max};
 }
 
 void outbox::count_unread(sequence seq, outbox_effects& out) {
-  if (seq <= counted_)
-    return;
+  if (seq <= counted_) return;
   counted_ = seq;
-  if (seq <= read_upto_)
-    return;
+  if (seq <= read_upto_) return;
   ++unread_;
   out.counts_changed = true;
-  if (!recounting_)
-    return;
-  if (since_recount_.size() == recount_max)
-    since_recount_.erase(since_recount_.begin(), since_recount_.begin() + recount_max / 2);
+  if (!recounting_) return;
+  if (since_recount_.size() == recount_max) since_recount_.erase(since_recount_.begin(), since_recount_.begin() + recount_max / 2);
   since_recount_.push_back(seq);
 }
 
@@ -141,24 +124,20 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
 
 std::optional<unsigned> outbox::attach(sequence resume, steady_time now, outbox_effects& out) {
   const auto slot = static_cast<unsigned>(std::countr_one(attached_));
-  if (slot == slots_max)
-    return std::nullopt;
-  if (slot == resume_.size())
-    resume_.emplace_back();
+  if (slot == slots_max) return std::nullopt;
+  if (slot == resume_.size()) resume_.emplace_back();
   resume_[slot] = resume;
   attached_ |= bit(slot);
   newcomers_ |= bit(slot);
   if (loaded_) {
-    if (!horizon_saved_open_)
-      make_dirty(true);
+    if (!horizon_saved_open_) make_dirty(true);
     fill(now, out);
   }
   return slot;
 }
 
 void outbox::detach(unsigned slot, steady_time) {
-  if (slot >= slots_max || (attached_ & bit(slot)) == 0)
-    return;
+  if (slot >= slots_max || (attached_ & bit(slot)) == 0) return;
   attached_ &= ~bit(slot);
   newcomers_ &= ~bit(slot);
   for (auto& x : flight_) {
@@ -168,8 +147,7 @@ void outbox::detach(unsigned slot, steady_time) {
   std::erase_if(receipts_, [slot](const pending_receipt& x) { return x.what.slot == slot; });
   // The ack itself still counts; there is only nobody left to tell.
   for (auto& x : waiting_acks_)
-    if (x.slot == slot)
-      x.slot = slots_max;
+    if (x.slot == slot) x.slot = slots_max;
 }
 
 // --- pushing ----------------------------------------------------------------------------------------------------------------------------
@@ -197,16 +175,14 @@ bool outbox::hole_is_left_for(sequence seq) const {
 /// again: lost connections do not count.
 void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
   const auto slots = std::exchange(newcomers_, 0);
-  if (slots == 0)
-    return;
+  if (slots == 0) return;
   for (auto& x : flight_) {
     const bool nobody_has_it = (x.sent_to | x.nacked_by) == 0 && !x.waits_for_retry;
     if (nobody_has_it || x.due <= now) {
       x.waits_for_retry = false;
       x.due = now + options_.ack_timeout;
     }
-    for (auto left = slots; left != 0; left &= left - 1)
-      push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
+    for (auto left = slots; left != 0; left &= left - 1) push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
   }
 }
 
@@ -241,17 +217,14 @@ void outbox::tick(steady_time now, outbox_effects& out) {
     read_again_.reset();
     want_more(out);
   }
-  if (!may_push())
-    return;
+  if (!may_push()) return;
   for (auto& x : flight_) {
-    if (x.due > now)
-      continue;
+    if (x.due > now) continue;
     if (!x.waits_for_retry) {
       ++out.timed_out;
       start_retry(x, now);
     }
-    if (x.waits_for_retry && x.due <= now)
-      push_round(x, now, out);
+    if (x.waits_for_retry && x.due <= now) push_round(x, now, out);
   }
 }
 
@@ -259,8 +232,7 @@ std::optional<steady_time> outbox::next_due() const {
   auto next = read_again_;
   if (may_push())
     for (const auto& x : flight_)
-      if (!next || x.due < *next)
-        next = x.due;
+      if (!next || x.due < *next) next = x.due;
   return next;
 }
 
@@ -310,8 +282,7 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
     out.repeated += any ? 0 : 1;
   }
   pending_ack x{slot, request, std::move(ids)};
-  if (!loaded_ || !settle(x, out))
-    keep_waiting(std::move(x));
+  if (!loaded_ || !settle(x, out)) keep_waiting(std::move(x));
   raise_floor();
   release_receipts(out);
   fill(now, out);
@@ -321,39 +292,32 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
 /// @returns false when that is not known yet.
 bool outbox::settle(pending_ack& x, outbox_effects& out) {
   std::size_t unknown = 0;
-  for (const auto& id : x.ids)
-    unknown += ack_by_id(id, out) ? 0 : 1;
-  if (unknown > 0 && !knows_all_pushed())
-    return false;
+  for (const auto& id : x.ids) unknown += ack_by_id(id, out) ? 0 : 1;
+  if (unknown > 0 && !knows_all_pushed()) return false;
   out.repeated += unknown;
   if (x.slot < slots_max)
     // Rule 10: what is dirty now is saved with the next version, what is being saved with the present one.
     receipts_.push_back({{x.slot, x.request, {}, std::move(x.ids)}, version_ + (dirty_ ? 1 : 0)});
-  if (x.request != 0 && dirty_)
-    urgent_ = true;
+  if (x.request != 0 && dirty_) urgent_ = true;
   return true;
 }
 
 void outbox::keep_waiting(pending_ack x) {
   auto held = x.ids.size() + 1;
-  for (const auto& other : waiting_acks_)
-    held += other.ids.size() + 1;
-  if (held <= waiting_ids_max)
-    waiting_acks_.push_back(std::move(x));
+  for (const auto& other : waiting_acks_) held += other.ids.size() + 1;
+  if (held <= waiting_ids_max) waiting_acks_.push_back(std::move(x));
 }
 
 void outbox::settle_waiting_acks(outbox_effects& out) {
   std::vector<pending_ack> still;
   for (auto& x : std::exchange(waiting_acks_, {}))
-    if (!settle(x, out))
-      still.push_back(std::move(x));
+    if (!settle(x, out)) still.push_back(std::move(x));
   waiting_acks_ = std::move(still);
 }
 
 /// With everything acked and saved before, a receipt is due at once.
 void outbox::release_receipts(outbox_effects& out) {
-  if (!loaded_ || saving_ || dirty_)
-    return;
+  if (!loaded_ || saving_ || dirty_) return;
   for (auto& x : std::exchange(receipts_, {})) {
     x.what.up_to = saved_floor_;
     out.receipts.push_back(std::move(x.what));
@@ -378,21 +342,18 @@ void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_e
       if (x.what->id == id) {
         x.nacked_by |= who;
         x.sent_to &= ~who;
-        if (!x.waits_for_retry)
-          start_retry(x, now);
+        if (!x.waits_for_retry) start_retry(x, now);
       }
   tick(now, out);
 }
 
 bool outbox::read(sequence up_to, outbox_effects& out) {
-  if (up_to <= read_upto_)
-    return false;
+  if (up_to <= read_upto_) return false;
   read_upto_ = up_to;
   make_dirty(false);
   recounting_ = !loaded_ || up_to < std::max(highest_, counted_);
   since_recount_.clear();
-  if (recounting_)
-    return true;
+  if (recounting_) return true;
   unread_ = 0;
   out.counts_changed = true;
   return false;
@@ -400,8 +361,7 @@ bool outbox::read(sequence up_to, outbox_effects& out) {
 
 void outbox::recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to) {
   // Everything was read while the store counted: its answer is of an earlier time.
-  if (!recounting_)
-    return;
+  if (!recounting_) return;
   unread_ = unread;
   if (complete_to) {
     std::erase_if(since_recount_, [&](sequence x) { return x <= complete_to; });
@@ -421,8 +381,7 @@ cursor_record outbox::begin_save(const address& user) {
   saving_open_ = horizon_.open;
   saving_floor_ = cursor_.floor();
   // Rule 4: from here on the store may say "closed": nothing is pushed before it says "open" again.
-  if (!saving_open_)
-    horizon_saved_open_ = false;
+  if (!saving_open_) horizon_saved_open_ = false;
   return {user, cursor_, horizon_, read_upto_, ++version_};
 }
 
@@ -430,11 +389,9 @@ void outbox::saved(steady_time now, outbox_effects& out) {
   saving_ = false;
   horizon_saved_open_ = saving_open_;
   saved_floor_ = saving_floor_;
-  if (attached_ != 0 && !horizon_saved_open_)
-    make_dirty(true);
+  if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
   std::erase_if(receipts_, [&](pending_receipt& x) {
-    if (x.version > version_)
-      return false;
+    if (x.version > version_) return false;
     x.what.up_to = saved_floor_;
     out.receipts.push_back(std::move(x.what));
     return true;
@@ -446,21 +403,18 @@ void outbox::save_failed() {
   saving_ = false;
   make_dirty(urgent_ || saving_open_);
   // The same version is not written twice with other contents: the next attempt takes a new one, and receipts wait for it.
-  for (auto& x : receipts_)
-    x.version = version_ + 1;
+  for (auto& x : receipts_) x.version = version_ + 1;
 }
 
 void outbox::close_horizon() {
-  if (!loaded_ || attached_ != 0 || !horizon_.open)
-    return;
+  if (!loaded_ || attached_ != 0 || !horizon_.open) return;
   closing_ = true;
   make_dirty(false);
 }
 
 std::vector<outbox::in_flight_view> outbox::in_flight() const {
   std::vector<in_flight_view> all;
-  for (const auto& x : flight_)
-    all.push_back({x.what, x.attempt, may_push() ? std::optional(x.due) : std::nullopt});
+  for (const auto& x : flight_) all.push_back({x.what, x.attempt, may_push() ? std::optional(x.due) : std::nullopt});
   return all;
 }
 

@@ -19,22 +19,35 @@
 namespace doorstep {
 
 struct outbox_options {
-  std::size_t window = 32;         ///< unacked messages pushed at a time
+  std::size_t window = 32;  ///< unacked messages pushed at a time
   milliseconds ack_timeout{30'000};
   backoff retry;
-  std::size_t backlog_max = 256;   ///< messages kept in memory beyond the window
-  std::size_t holes_max = 1024;    ///< acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
+  std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
+  std::size_t holes_max = 1024;   ///< acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
 };
 
 /// What the actor has to do after a call. Reused between calls: clear() first.
 struct outbox_effects {
-  struct push { unsigned slot; message_ptr what; std::uint32_t attempt; bool redelivered; };
+  struct push {
+    unsigned slot;
+    message_ptr what;
+    std::uint32_t attempt;
+    bool redelivered;
+  };
   /// The acks of one request are durable. `up_to` is the floor that the store holds: everything up to it is acked. 0: nothing yet.
-  struct receipt { unsigned slot; std::uint64_t request; sequence up_to; std::vector<std::string> ids; };
-  struct fetch { sequence after; std::size_t limit; };
-  std::vector<push> pushes;             ///< grouped by message, in seq order
+  struct receipt {
+    unsigned slot;
+    std::uint64_t request;
+    sequence up_to;
+    std::vector<std::string> ids;
+  };
+  struct fetch {
+    sequence after;
+    std::size_t limit;
+  };
+  std::vector<push> pushes;  ///< grouped by message, in seq order
   std::vector<receipt> receipts;
-  std::optional<fetch> read;            ///< ask the store; answer with page()
+  std::optional<fetch> read;  ///< ask the store; answer with page()
   bool counts_changed = false;
   std::size_t acked = 0, repeated = 0, redelivered = 0, timed_out = 0;  ///< for the metrics
   std::vector<std::pair<steady_time, unix_ms>> acked_times;             ///< pushed at / appended at, of messages acked the first time
@@ -44,9 +57,10 @@ struct outbox_effects {
 class outbox {
 public:
   static constexpr milliseconds read_retry{200};
-  static constexpr std::size_t waiting_ids_max = 16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
-  static constexpr std::size_t recount_max = 256;         ///< live messages remembered while the store counts
-  static constexpr unsigned slots_max = 64;  ///< sessions of one user on one mailbox; the next one is refused
+  static constexpr std::size_t waiting_ids_max =
+      16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
+  static constexpr std::size_t recount_max = 256;  ///< live messages remembered while the store counts
+  static constexpr unsigned slots_max = 64;        ///< sessions of one user on one mailbox; the next one is refused
 
   /// @param random uniform 64-bit numbers, for the jitter.
   outbox(outbox_options options, std::function<std::uint64_t()> random);
@@ -100,7 +114,11 @@ public:
   const cursor& acked() const { return cursor_; }
 
   /// For GET /v1/mailboxes: one unacked pushed message.
-  struct in_flight_view { message_ptr what; std::uint32_t attempt; std::optional<steady_time> next_retry; };
+  struct in_flight_view {
+    message_ptr what;
+    std::uint32_t attempt;
+    std::optional<steady_time> next_retry;
+  };
   std::vector<in_flight_view> in_flight() const;
   std::size_t in_flight_count() const { return flight_.size(); }
   std::size_t queued_count() const { return queue_.size(); }
@@ -113,11 +131,18 @@ private:
     bool maybe_pushed = false;     ///< it may have been pushed before: flagged
     bool waits_for_retry = false;  ///< `due` is the retry; otherwise the ack deadline
     steady_time due{}, pushed_at{};
-    std::uint64_t sent_to = 0;     ///< slots whose cumulative ack covers it
-    std::uint64_t nacked_by = 0;   ///< slots that have to ack it by id
+    std::uint64_t sent_to = 0;    ///< slots whose cumulative ack covers it
+    std::uint64_t nacked_by = 0;  ///< slots that have to ack it by id
   };
-  struct pending_receipt { outbox_effects::receipt what; std::uint64_t version; };
-  struct pending_ack { unsigned slot; std::uint64_t request; std::vector<std::string> ids; };
+  struct pending_receipt {
+    outbox_effects::receipt what;
+    std::uint64_t version;
+  };
+  struct pending_ack {
+    unsigned slot;
+    std::uint64_t request;
+    std::vector<std::string> ids;
+  };
 
   bool may_push() const { return attached_ != 0 && horizon_saved_open_; }
   bool hole_is_left_for(sequence seq) const;
@@ -134,7 +159,10 @@ private:
   bool knows_all_pushed() const { return known_ >= flag_upto_; }
   void release_receipts(outbox_effects& out);
   void raise_floor();
-  void make_dirty(bool urgent) { dirty_ = true; urgent_ = urgent_ || urgent; }
+  void make_dirty(bool urgent) {
+    dirty_ = true;
+    urgent_ = urgent_ || urgent;
+  }
   void count_unread(sequence seq, outbox_effects& out);
   void start_retry(entry& x, steady_time now);
 
@@ -149,11 +177,11 @@ private:
   bool horizon_saved_open_ = false;  ///< the store knows that we push
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
 
-  std::deque<entry> flight_;         ///< unacked, in the window, by seq
-  std::deque<message_ptr> queue_;    ///< next ones, by seq
-  sequence known_;                   ///< all unacked messages up to here are in flight_ or queue_
-  sequence highest_;                 ///< the highest seq heard of
-  sequence counted_;                 ///< unread_ has counted up to here
+  std::deque<entry> flight_;       ///< unacked, in the window, by seq
+  std::deque<message_ptr> queue_;  ///< next ones, by seq
+  sequence known_;                 ///< all unacked messages up to here are in flight_ or queue_
+  sequence highest_;               ///< the highest seq heard of
+  sequence counted_;               ///< unread_ has counted up to here
   std::vector<sequence> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   bool recounting_ = false;

@@ -19,8 +19,8 @@ struct stored_page {
 
 /// What a mailbox starts from.
 struct stored_mailbox {
-  cursor_record record;  ///< version 0: nobody has written one yet
-  stored_page page;      ///< from the floor on
+  cursor_record record;      ///< version 0: nobody has written one yet
+  stored_page page;          ///< from the floor on
   std::uint64_t unread = 0;  ///< stored messages above record.read_upto
 };
 

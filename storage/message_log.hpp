@@ -30,7 +30,7 @@ using append_done = std::function<void(result<std::vector<appended>>)>;
 /// A message as the log hands it to its shard.
 struct logged {
   message_ptr what;
-  origin came_from;  ///< `from` is null where append already judged replays (embedded)
+  origin came_from;                             ///< `from` is null where append already judged replays (embedded)
   dead_reason reason = dead_reason::malformed;  ///< for address::dead_letters()
   std::string detail;
 };

@@ -58,7 +58,11 @@ public:
   virtual void commit(const topic_partition& what, std::int64_t next_offset) = 0;
   /// Goes back to `offset` after a failed append; records handed over before are handed over again.
   virtual void rewind(const topic_partition& what, std::int64_t offset) = 0;
-  struct lag { topic_partition what; std::int64_t committed = -1; std::int64_t end = -1; };
+  struct lag {
+    topic_partition what;
+    std::int64_t committed = -1;
+    std::int64_t end = -1;
+  };
   virtual std::vector<lag> lags() const = 0;
   /// Commits, leaves the group, joins the thread.
   virtual void stop() = 0;

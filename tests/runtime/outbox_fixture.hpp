@@ -34,7 +34,9 @@ inline std::vector<std::string> ids(std::vector<std::uint64_t> seqs) {
   return all;
 }
 
-inline stored_page page_of(std::vector<std::uint64_t> seqs, std::uint64_t complete_to, bool more = false) { return {messages(std::move(seqs)), more, {complete_to}}; }
+inline stored_page page_of(std::vector<std::uint64_t> seqs, std::uint64_t complete_to, bool more = false) {
+  return {messages(std::move(seqs)), more, {complete_to}};
+}
 
 inline std::string text(const outbox_effects& x) {
   std::string all;

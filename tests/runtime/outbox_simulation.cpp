@@ -38,7 +38,9 @@ struct hazards {
 
 using connection = simulated_connection;
 using client = simulated_client;
-struct violation : std::logic_error { using std::logic_error::logic_error; };
+struct violation : std::logic_error {
+  using std::logic_error::logic_error;
+};
 
 class world {
 public:
@@ -86,7 +88,9 @@ private:
   void after(int ms, std::function<void()> what) { at(now() + milliseconds{ms}, std::move(what)); }
   /// Lost when the mailbox of today is gone by then.
   void after_in_this_life(int ms, std::function<void()> what) {
-    after(ms, [this, life = life_, what = std::move(what)] { if (life == life_) what(); });
+    after(ms, [this, life = life_, what = std::move(what)] {
+      if (life == life_) what();
+    });
   }
   void step() {
     time_.step();
@@ -155,7 +159,8 @@ private:
     return page;
   }
   std::uint64_t unread_in_store(sequence read_upto) const {
-    return static_cast<std::uint64_t>(std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq > read_upto && x->seq.value <= complete_to(); }));
+    return static_cast<std::uint64_t>(
+        std::count_if(log_.begin(), log_.end(), [&](const auto& x) { return x->seq > read_upto && x->seq.value <= complete_to(); }));
   }
   void carry_out() {
     ++round_;
@@ -180,8 +185,10 @@ private:
     auto page = page_after(x.after, x.limit);
     after_in_this_life(1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))), [this, failed, page = std::move(page)] {
       out_.clear();
-      if (failed) box_->page_failed(now());
-      else box_->page(page, now(), out_);
+      if (failed)
+        box_->page_failed(now());
+      else
+        box_->page(page, now(), out_);
       carry_out();
     });
   }
@@ -206,8 +213,12 @@ private:
   void write(cursor_record record) {
     if (record.acked.floor() < record_.acked.floor()) throw violation("I8: the floor went down");
     const bool failed = fails(hazards_.store_fails), applied = !failed || chance(0.6);
-    const int takes = 1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))), late = failed && chance(0.5) ? static_cast<int>(pick(1'500)) : 0;
-    if (applied) after(takes + late, [this, writer = writer_, record] { if (writer == writer_) apply(record); });
+    const int takes = 1 + static_cast<int>(pick(static_cast<std::uint64_t>(hazards_.slow_store_ms))),
+              late = failed && chance(0.5) ? static_cast<int>(pick(1'500)) : 0;
+    if (applied)
+      after(takes + late, [this, writer = writer_, record] {
+        if (writer == writer_) apply(record);
+      });
     writing_ = record;
     after_in_this_life(takes, [this, failed] {
       writing_.reset();
@@ -242,7 +253,9 @@ private:
     }
   }
   void come_back_at_once(std::size_t i) {
-    after(static_cast<int>(pick(40)), [this, i] { if (!down_ && clients_[i].connected == 0) connect(i); });
+    after(static_cast<int>(pick(40)), [this, i] {
+      if (!down_ && clients_[i].connected == 0) connect(i);
+    });
   }
   void end_of_life() {
     ++life_;
@@ -290,7 +303,9 @@ private:
   void to_client(std::uint64_t id, std::function<void(connection&)> what) {
     auto& x = connections_[id];
     x.to_client = std::max(x.to_client, now() + milliseconds{pick(30)});
-    at(x.to_client, [this, id, what = std::move(what)] { if (connections_[id].up) what(connections_[id]); });
+    at(x.to_client, [this, id, what = std::move(what)] {
+      if (connections_[id].up) what(connections_[id]);
+    });
   }
   void client_lives(std::size_t i) {
     auto& me = clients_[i];
@@ -303,7 +318,9 @@ private:
     if (!x.served || fails(hazards_.drops)) {
       x.up = false;
       const auto id = std::exchange(me.connected, 0);
-      after(static_cast<int>(pick(500)), [this, id] { if (connections_[id].served) leave(id); });
+      after(static_cast<int>(pick(500)), [this, id] {
+        if (connections_[id].served) leave(id);
+      });
     } else if (fails(0.05)) {
       me.stalls_until = now() + milliseconds{3'000};
     } else if (chance(0.1)) {
@@ -322,7 +339,10 @@ private:
     connections_[id].slot = *slot;
     by_slot_[*slot] = id;
     // The moments around the first push are where a horizon can be wrong.
-    if (hazards_.crashes && fails(0.25)) after_in_this_life(static_cast<int>(pick(60)), [this] { if (!calm_) crash(chance(0.5)); });
+    if (hazards_.crashes && fails(0.25))
+      after_in_this_life(static_cast<int>(pick(60)), [this] {
+        if (!calm_) crash(chance(0.5));
+      });
     if (!me.unreceipted.empty()) send_ack(id, 0, {me.unreceipted.begin(), me.unreceipted.end()}, {});
     carry_out();
   }
@@ -361,7 +381,9 @@ private:
   void plan_ack(std::uint64_t id) {
     auto& me = clients_[connections_[id].client];
     const auto when = std::max(now() + milliseconds{pick(200)}, calm_ ? now() : me.stalls_until);
-    at(when, [this, id] { if (connections_[id].up) flush_acks(id); });
+    at(when, [this, id] {
+      if (connections_[id].up) flush_acks(id);
+    });
   }
   void flush_acks(std::uint64_t id) {
     auto& c = connections_[id];
