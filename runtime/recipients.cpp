@@ -127,9 +127,7 @@ std::string time_of(std::string text, unix_ms record_time) {
 
 std::string own_id(const record_view& record) {
   std::string out(record.topic);
-  out.append("/").append(std::to_string(record.partition)).append("/").append(std::to_string(record.offset));
-  if (record.generation != 0) out.append("/").append(std::to_string(record.generation));
-  return out;
+  return out.append("/").append(std::to_string(record.partition)).append("/").append(std::to_string(record.offset));
 }
 
 result<event> event_from_plain(const record_view& record, const source_config& source, std::string_view body) {
@@ -142,9 +140,13 @@ result<event> event_from_plain(const record_view& record, const source_config& s
   if (auto bad = take("id", text_at(body, source.id_pointer))) return std::move(*bad);
   if (auto bad = take("type", text_at(body, source.type_pointer))) return std::move(*bad);
   if (auto bad = take("subject", text_at(body, source.subject_pointer))) return std::move(*bad);
-  if (x.id.empty()) x.id = own_id(record);
-  if (x.type.empty()) x.type = source.type_default;
   x.source.append("kafka:").append(record.topic);
+  if (x.id.empty()) {
+    x.id = own_id(record);
+    // Offsets begin again when a topic is made anew: those are other events, not duplicates. An id of the producer's own needs no such help.
+    if (record.generation != 0) x.source.append("#").append(std::to_string(record.generation));
+  }
+  if (x.type.empty()) x.type = source.type_default;
   x.time = time_of(text_at(body, source.time_pointer), record.timestamp);
   const auto data = source.data_pointer.empty() ? std::optional(body) : json_at(body, source.data_pointer);
   if (data) x.data = one_line_json(*data);

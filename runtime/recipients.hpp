@@ -24,7 +24,9 @@ struct record_view {
   const std::vector<header>* headers = nullptr;
   const std::optional<std::string>* value = nullptr;
   unix_ms timestamp;
-  std::uint32_t generation = 0;  ///< of the topic, as source_listener::assigned() said; keeps ids made from offsets apart when a topic was made anew
+  /// Of the topic, as source_listener::assigned() said. Keeps ids made from offsets apart when a topic was made anew: the event's source is then
+  /// "kafka:<topic>#<generation>". 0 = left out.
+  std::uint32_t generation = 0;
 };
 
 struct routed_event {

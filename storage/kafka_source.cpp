@@ -26,7 +26,7 @@ constexpr milliseconds drain_time_max{1};
 constexpr milliseconds idle_poll{200};
 constexpr milliseconds retry_pause{250};
 constexpr milliseconds broker_timeout{2000};
-constexpr milliseconds last_commit_timeout{3000};
+constexpr milliseconds last_commit_timeout{2000};
 constexpr milliseconds gauge_interval{1000};
 constexpr milliseconds gap_interval{10'000};
 
@@ -187,9 +187,7 @@ void kafka_source::take_requests() {
 void kafka_source::hand_over() {
   for (auto& [what, x] : partitions_) {
     if (!x.generation_kept || !x.intake.has_held() || !x.intake.has_credit()) continue;
-    auto records = x.intake.hand_over();
-    metrics_.records_in.add(static_cast<double>(records.size()));
-    listener_->records({what, std::move(records)});
+    listener_->records({what, x.intake.hand_over()});
   }
 }
 

@@ -166,7 +166,8 @@ TEST(route_record, plain_json_falls_back_to_what_the_record_says_of_itself) {
   EXPECT_EQ(x->what->data, "{\"total\": 12}");
   EXPECT_TRUE(event_from_json(to_json(*x->what)));
   record.generation = 2;  // the topic was made anew: the same offset is another record
-  EXPECT_EQ(record.route(plain())->what->id, "orders/3/42/2");
+  EXPECT_EQ(record.route(plain())->what->id, "orders/3/42");
+  EXPECT_EQ(record.route(plain())->what->source, "kafka:orders#2");
 }
 
 TEST(route_record, plain_json_takes_its_attributes_by_pointer) {
