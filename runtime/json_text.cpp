@@ -55,11 +55,9 @@ std::string_view skip_blanks(std::string_view x) {
 
 /// Length of the string token at the front.
 std::size_t string_length(std::string_view x) {
-  for (std::size_t at = 1;; ++at) {
-    at = x.find_first_of("\"\\", at);
-    if (x[at] == '"') return at + 1;
-    ++at;
-  }
+  std::size_t at = x.find_first_of("\"\\", 1);
+  while (x[at] == '\\') at = x.find_first_of("\"\\", at + 2);
+  return at + 1;
 }
 
 /// Length of the value at the front.

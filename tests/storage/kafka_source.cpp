@@ -11,10 +11,16 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <stdexcept>
 #include <thread>
+
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-statement-expression"  // RD_KAFKA_V_TOPIC and the like
+#endif
 
 namespace doorstep {
 namespace {
