@@ -10,6 +10,8 @@
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include <sys/resource.h>
+
 #include <charconv>
 #include <future>
 #include <utility>
@@ -39,6 +41,16 @@ result<tcp::endpoint> endpoint_of(const std::string& text, const char* option) {
   const auto address = boost::asio::ip::make_address(host, error);
   if (error) return wrong;
   return tcp::endpoint(address, port);
+}
+
+/// As many descriptors as we may have; a shell's soft limit is often 1024.
+void raise_descriptor_limit(std::size_t connections_max) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_max < connections_max + 256)
+    log_line(log_level::warn, "server", "few-descriptors").with("limit", std::uint64_t{limit.rlim_max}).with("connections_max", std::uint64_t{connections_max});
 }
 
 /// Runs `work` on the loop and waits for it, or for the loop to be found stopped.
@@ -152,6 +164,7 @@ result<void> http_server::start() {
     x.public_door.close(ignored);
     return ok;
   }
+  raise_descriptor_limit(here.settings.http.connections_max);
   x.public_port = x.public_door.local_endpoint().port();
   x.internal_port = x.internal_door.local_endpoint().port();
   here.numbers.connections_max.set(static_cast<double>(here.settings.http.connections_max));
