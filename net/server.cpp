@@ -50,7 +50,9 @@ void raise_descriptor_limit(std::size_t connections_max) {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_max < connections_max + 256)
-    log_line(log_level::warn, "server", "few-descriptors").with("limit", std::uint64_t{limit.rlim_max}).with("connections_max", std::uint64_t{connections_max});
+    log_line(log_level::warn, "server", "few-descriptors")
+        .with("limit", std::uint64_t{limit.rlim_max})
+        .with("connections_max", std::uint64_t{connections_max});
 }
 
 /// Runs `work` on the loop and waits for it, or for the loop to be found stopped.
