@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kafka_source against a real broker (DOORSTEP_TEST_KAFKA=host:port), and against librdkafka's mock cluster for what a broker cannot be made to do on demand.
 #include "storage/kafka_source.hpp"
+#include "tests/support/kafka_peer.hpp"
+#include "tests/support/source_recorder.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,18 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
+#include <chrono>
 #include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <map>
-#include <mutex>
+#include <memory>
 #include <stdexcept>
 #include <thread>
-
-#ifdef __clang__
-#pragma clang diagnostic ignored "-Wgnu-statement-expression"  // RD_KAFKA_V_TOPIC and the like
-#endif
 
 namespace doorstep {
 namespace {
@@ -33,181 +28,6 @@ std::string unique_name(const std::string& what) {
   return "kafka-source-" + what + "-" + std::to_string(getpid()) + "-" + std::to_string(++count);
 }
 
-/// Produces, and makes and deletes topics; on the test's own thread.
-class peer {
-public:
-  explicit peer(const std::string& brokers) {
-    char why[256];
-    rd_kafka_conf_t* const conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.c_str(), why, sizeof why);
-    rd_kafka_conf_set(conf, "linger.ms", "1", why, sizeof why);
-    rd_kafka_conf_set_log_cb(conf, [](const rd_kafka_t*, int, const char*, const char*) {});
-    client_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-  }
-  ~peer() { rd_kafka_destroy(client_); }
-  peer(const peer&) = delete;
-  peer& operator=(const peer&) = delete;
-  rd_kafka_t* client() { return client_; }
-
-  void make_topic(const std::string& name, int partitions) {
-    rd_kafka_NewTopic_t* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, nullptr, 0);
-    admin([&](rd_kafka_queue_t* queue) { rd_kafka_CreateTopics(client_, &topic, 1, nullptr, queue); });
-    rd_kafka_NewTopic_destroy(topic);
-  }
-  void delete_topic(const std::string& name) {
-    rd_kafka_DeleteTopic_t* topic = rd_kafka_DeleteTopic_new(name.c_str());
-    admin([&](rd_kafka_queue_t* queue) { rd_kafka_DeleteTopics(client_, &topic, 1, nullptr, queue); });
-    rd_kafka_DeleteTopic_destroy(topic);
-  }
-  void delete_records_below(const std::string& topic, int partition, std::int64_t offset) {
-    auto* const list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, topic.c_str(), partition)->offset = offset;
-    rd_kafka_DeleteRecords_t* what = rd_kafka_DeleteRecords_new(list);
-    admin([&](rd_kafka_queue_t* queue) { rd_kafka_DeleteRecords(client_, &what, 1, nullptr, queue); });
-    rd_kafka_DeleteRecords_destroy(what);
-    rd_kafka_topic_partition_list_destroy(list);
-  }
-
-  /// Values are the numbers from..from+count-1, keys too.
-  void produce(const std::string& topic, int partition, int from, int count, std::size_t pad = 0) {
-    for (int i = from; i < from + count; ++i) {
-      const std::string text = std::to_string(i);
-      const std::string value = text + std::string(pad, '.');
-      rd_kafka_resp_err_t code;
-      while ((code = rd_kafka_producev(client_, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
-                                       RD_KAFKA_V_KEY(text.data(), text.size()), RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()),
-                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-        rd_kafka_poll(client_, 100);
-      }
-      ASSERT_EQ(code, RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    flush();
-  }
-  void flush() { ASSERT_EQ(rd_kafka_flush(client_, 20000), RD_KAFKA_RESP_ERR_NO_ERROR); }
-
-private:
-  void admin(const std::function<void(rd_kafka_queue_t*)>& ask) {
-    rd_kafka_queue_t* const queue = rd_kafka_queue_new(client_);
-    ask(queue);
-    rd_kafka_event_t* const event = rd_kafka_queue_poll(queue, 20000);
-    EXPECT_NE(event, nullptr);
-    if (event != nullptr) {
-      EXPECT_EQ(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR) << rd_kafka_event_error_string(event);
-      rd_kafka_event_destroy(event);
-    }
-    rd_kafka_queue_destroy(queue);
-  }
-  rd_kafka_t* client_ = nullptr;
-};
-
-/// What an operator's tool, or an earlier life of ours, would have committed.
-void commit_as(const std::string& brokers, const std::string& group, const topic_partition& what, std::int64_t offset, const std::string& metadata) {
-  char why[256];
-  rd_kafka_conf_t* const conf = rd_kafka_conf_new();
-  rd_kafka_conf_set(conf, "bootstrap.servers", brokers.c_str(), why, sizeof why);
-  rd_kafka_conf_set(conf, "group.id", group.c_str(), why, sizeof why);
-  rd_kafka_t* const client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-  auto* const list = rd_kafka_topic_partition_list_new(1);
-  auto* const one = rd_kafka_topic_partition_list_add(list, what.topic.c_str(), what.partition);
-  one->offset = offset;
-  one->metadata = strdup(metadata.c_str());
-  one->metadata_size = metadata.size();
-  EXPECT_EQ(rd_kafka_commit(client, list, 0), RD_KAFKA_RESP_ERR_NO_ERROR);
-  rd_kafka_topic_partition_list_destroy(list);
-  rd_kafka_destroy(client);
-}
-
-/// Notes what it is told. With `flow` it grants that much to start with, gives credit back and commits as records come, as a PARTITION actor would.
-class recorder : public source_listener {
-public:
-  struct partition {
-    std::uint32_t generation = 0;
-    std::int64_t committed = -2;
-    int assigned = 0, revoked = 0;
-    bool held = false;
-    std::size_t granted = 0, handed = 0;
-    bool over_credit = false;
-    std::vector<std::int64_t> offsets;
-    std::vector<std::uint32_t> generations;
-    std::vector<source_record> records;
-  };
-
-  explicit recorder(std::size_t flow = 0, bool commits = true) : flow_(flow), commits_(commits) {}
-  void attach(record_source& source) { source_ = &source; }
-
-  void assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) override {
-    change([&] {
-      auto& x = partitions_[what];
-      x.generation = generation;
-      x.generations.push_back(generation);
-      x.committed = committed;
-      x.granted = x.handed = 0;
-      x.held = true;
-      ++x.assigned;
-    });
-    if (flow_ > 0) grant(what, flow_);
-  }
-  void revoked(const topic_partition& what) override {
-    change([&] {
-      partitions_[what].held = false;
-      ++partitions_[what].revoked;
-    });
-  }
-  void records(source_batch batch) override {
-    const auto last = batch.records.back().offset;
-    const auto count = batch.records.size();
-    change([&] {
-      auto& x = partitions_[batch.from];
-      x.handed += count;
-      x.over_credit = x.over_credit || x.handed > x.granted;
-      for (auto& record : batch.records) {
-        x.offsets.push_back(record.offset);
-        x.records.push_back(std::move(record));
-      }
-    });
-    if (flow_ == 0) return;
-    if (commits_) source_->commit(batch.from, last + 1);
-    grant(batch.from, count);
-  }
-  void reachable(bool yes, const std::string& why) override {
-    change([&] { reachable_.emplace_back(yes, why); });
-  }
-
-  void grant(const topic_partition& what, std::size_t count) {
-    change([&] { partitions_[what].granted += count; });
-    source_->grant(what, count);
-  }
-
-  /// Waits until `what` holds for what was noted.
-  template <class Condition>
-  [[nodiscard]] bool wait(Condition what, seconds limit = seconds{20}) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, limit, [&] { return what(*this); });
-  }
-  [[nodiscard]] bool wait_for_records(const topic_partition& what, std::size_t count, seconds limit = seconds{20}) {
-    return wait([&](recorder& x) { return x.partitions_[what].offsets.size() >= count; }, limit);
-  }
-  partition operator[](const topic_partition& what) {
-    const std::lock_guard lock(mutex_);
-    return partitions_[what];
-  }
-
-  std::map<topic_partition, partition> partitions_;
-  std::vector<std::pair<bool, std::string>> reachable_;
-
-private:
-  void change(const std::function<void()>& what) {
-    const std::lock_guard lock(mutex_);
-    what();
-    changed_.notify_all();
-  }
-  const std::size_t flow_;
-  const bool commits_;
-  record_source* source_ = nullptr;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-};
-
 /// A source with its listener; stops when it leaves.
 struct member {
   member(const source_config& config, std::size_t flow = 0, bool commits = true) : heard(flow, commits) {
@@ -219,7 +39,7 @@ struct member {
   }
   ~member() { source->stop(); }
   metrics counters;
-  recorder heard;
+  source_recorder heard;
   std::unique_ptr<record_source> source;
 };
 
@@ -239,13 +59,13 @@ protected:
     config.topics = {topic};
     config.commit_interval = milliseconds{50};
     config.kafka_options = {"topic.metadata.refresh.interval.ms=300"};
-    kafka = std::make_unique<peer>(config.brokers);
+    kafka = std::make_unique<kafka_peer>(config.brokers);
   }
   topic_partition at(int partition) const { return {topic, partition}; }
 
   source_config config;
   std::string topic;
-  std::unique_ptr<peer> kafka;
+  std::unique_ptr<kafka_peer> kafka;
 };
 
 TEST_F(kafka_source, a_record_arrives_whole) {
@@ -288,7 +108,7 @@ TEST_F(kafka_source, without_credit_nothing_comes_and_the_others_are_not_held_up
   for (int p = 0; p < 3; ++p) kafka->produce(topic, p, 0, 3000);
   config.in_flight_max = 100;
   member one(config);
-  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return x.partitions_.size() == 3; }));
+  ASSERT_TRUE(one.heard.wait([&](source_recorder& x) { return x.partitions_.size() == 3; }));
   one.heard.grant(at(1), 7);
   one.heard.grant(at(2), 3000);
   ASSERT_TRUE(one.heard.wait_for_records(at(2), 3000));
@@ -306,7 +126,7 @@ TEST_F(kafka_source, credit_in_drops_loses_and_repeats_nothing) {
   kafka->produce(topic, 0, 0, 3000);
   config.in_flight_max = 20;
   member one(config);
-  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return !x.partitions_.empty(); }));
+  ASSERT_TRUE(one.heard.wait([&](source_recorder& x) { return !x.partitions_.empty(); }));
   std::size_t granted = 0;
   for (std::size_t size = 1; granted < 3000; size = size % 37 + 3) {
     const auto more = std::min(size, 3000 - granted);
@@ -359,7 +179,7 @@ TEST_F(kafka_source, two_members_share_and_the_one_that_stays_takes_over_without
   const auto produce_all = [&](int from, int count) {
     for (int p = 0; p < 4; ++p) kafka->produce(topic, p, from, count);
   };
-  const auto held_count = [](recorder& x) {
+  const auto held_count = [](source_recorder& x) {
     return std::count_if(x.partitions_.begin(), x.partitions_.end(), [](const auto& y) { return y.second.held; });
   };
   produce_all(0, 500);
@@ -367,12 +187,13 @@ TEST_F(kafka_source, two_members_share_and_the_one_that_stays_takes_over_without
   for (int p = 0; p < 4; ++p) ASSERT_TRUE(two_holder.heard.wait_for_records(at(p), 500));
   {
     member one(config, 100);
-    ASSERT_TRUE(one.heard.wait([&](recorder& x) { return held_count(x) == 2; }));
-    ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return held_count(x) == 2; }));
+    ASSERT_TRUE(one.heard.wait([&](source_recorder& x) { return held_count(x) == 2; }));
+    ASSERT_TRUE(two_holder.heard.wait([&](source_recorder& x) { return held_count(x) == 2; }));
     produce_all(500, 500);
     for (int p = 0; p < 4; ++p) {
       auto& owner = one.heard[at(p)].held ? one.heard : two_holder.heard;
-      ASSERT_TRUE(owner.wait([&](recorder& x) { return !x.partitions_[at(p)].offsets.empty() && x.partitions_[at(p)].offsets.back() == 999; })) << p;
+      ASSERT_TRUE(owner.wait([&](source_recorder& x) { return !x.partitions_[at(p)].offsets.empty() && x.partitions_[at(p)].offsets.back() == 999; }))
+          << p;
     }
     for (int p = 0; p < 4; ++p) {
       if (one.heard[at(p)].held) {
@@ -380,10 +201,10 @@ TEST_F(kafka_source, two_members_share_and_the_one_that_stays_takes_over_without
       }
     }
   }
-  ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return held_count(x) == 4; }));
+  ASSERT_TRUE(two_holder.heard.wait([&](source_recorder& x) { return held_count(x) == 4; }));
   produce_all(1000, 500);
   for (int p = 0; p < 4; ++p) {
-    ASSERT_TRUE(two_holder.heard.wait([&](recorder& x) { return x.partitions_[at(p)].offsets.back() == 1499; })) << p;
+    ASSERT_TRUE(two_holder.heard.wait([&](source_recorder& x) { return x.partitions_[at(p)].offsets.back() == 1499; })) << p;
     // What the other one had and committed is not handed over again, and nothing behind it is left out.
     auto offsets = two_holder.heard[at(p)].offsets;
     EXPECT_TRUE(offsets == numbers(0, 1500) || (offsets.size() == 1000 && offsets[499] == 499 && offsets[500] == 1000)) << p << " " << offsets.size();
@@ -396,7 +217,7 @@ TEST_F(kafka_source, rewind_hands_over_again_also_when_it_is_paused) {
   kafka->produce(topic, 0, 0, 2000);
   config.in_flight_max = 100;
   member one(config);
-  ASSERT_TRUE(one.heard.wait([&](recorder& x) { return !x.partitions_.empty(); }));
+  ASSERT_TRUE(one.heard.wait([&](source_recorder& x) { return !x.partitions_.empty(); }));
   std::vector<std::int64_t> expected;
   std::int64_t next = 0;
   for (const std::int64_t back : {0, 150, 151, 0, 10, 700, 3, 999}) {
@@ -436,7 +257,11 @@ TEST_F(kafka_source, a_topic_made_anew_is_another_generation) {
   // Kafka forgets the group's commits with the topic. Where it would not, the commit lies behind the end of the new one.
   kafka->delete_topic(topic);
   kafka->make_topic(topic, 1);
+  // The broker takes away the former topic when it comes to it; what is produced before would go with it.
+  const auto until = std::chrono::steady_clock::now() + seconds{20};
+  while (kafka->end_of(topic, 0) != 0 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
   kafka->produce(topic, 0, 0, 5);
+  ASSERT_EQ(kafka->end_of(topic, 0), 5);
   commit_as(config.brokers, config.group, at(0), 10, "doorstep generation=" + std::to_string(generation));
   member two(config, 100);
   ASSERT_TRUE(two.heard.wait_for_records(at(0), 5));
@@ -484,7 +309,7 @@ TEST(kafka_source_without_broker, an_unreachable_broker_is_told_once_and_stop_do
   config.brokers = "127.0.0.1:1";
   config.topics = {"nothing"};
   member one(config, 10);
-  ASSERT_TRUE(one.heard.wait([](recorder& x) { return !x.reachable_.empty(); }));
+  ASSERT_TRUE(one.heard.wait([](source_recorder& x) { return !x.reachable_.empty(); }));
   const auto before = std::chrono::steady_clock::now();
   one.source->stop();
   EXPECT_LT(std::chrono::steady_clock::now() - before, seconds{5});
@@ -515,7 +340,7 @@ protected:
   void SetUp() override {
     cluster = rd_kafka_mock_cluster_new(host.client(), 1);
     rd_kafka_mock_topic_create(cluster, "orders", 1, 1);
-    kafka = std::make_unique<peer>(rd_kafka_mock_cluster_bootstraps(cluster));
+    kafka = std::make_unique<kafka_peer>(rd_kafka_mock_cluster_bootstraps(cluster));
     config.name = "mock";
     config.brokers = rd_kafka_mock_cluster_bootstraps(cluster);
     config.topics = {"orders"};
@@ -526,9 +351,9 @@ protected:
     kafka.reset();
     rd_kafka_mock_cluster_destroy(cluster);
   }
-  peer host{"127.0.0.1:1"};
+  kafka_peer host{"127.0.0.1:1"};
   rd_kafka_mock_cluster_t* cluster = nullptr;
-  std::unique_ptr<peer> kafka;
+  std::unique_ptr<kafka_peer> kafka;
   source_config config;
   const topic_partition orders{"orders", 0};
 };
@@ -538,9 +363,9 @@ TEST_F(mock_kafka, a_broker_that_goes_and_comes_back_is_told_and_reading_goes_on
   member one(config, 100);
   ASSERT_TRUE(one.heard.wait_for_records(orders, 10));
   rd_kafka_mock_broker_set_down(cluster, 1);
-  ASSERT_TRUE(one.heard.wait([](recorder& x) { return x.reachable_.size() == 1; }));
+  ASSERT_TRUE(one.heard.wait([](source_recorder& x) { return x.reachable_.size() == 1; }));
   rd_kafka_mock_broker_set_up(cluster, 1);
-  ASSERT_TRUE(one.heard.wait([](recorder& x) { return x.reachable_.size() >= 2; }));
+  ASSERT_TRUE(one.heard.wait([](source_recorder& x) { return x.reachable_.size() >= 2; }));
   EXPECT_FALSE(one.heard.reachable_[0].first);
   EXPECT_NE(one.heard.reachable_[0].second, "");
   EXPECT_TRUE(one.heard.reachable_[1].first);
@@ -556,7 +381,7 @@ TEST_F(mock_kafka, a_stop_while_the_broker_is_away_takes_seconds_at_most) {
   member one(config, 100);
   ASSERT_TRUE(one.heard.wait_for_records(orders, 10));
   rd_kafka_mock_broker_set_down(cluster, 1);
-  ASSERT_TRUE(one.heard.wait([](recorder& x) { return x.reachable_.size() == 1; }));
+  ASSERT_TRUE(one.heard.wait([](source_recorder& x) { return x.reachable_.size() == 1; }));
   const auto before = std::chrono::steady_clock::now();
   one.source->stop();
   EXPECT_LT(std::chrono::steady_clock::now() - before, seconds{8});
@@ -581,7 +406,7 @@ TEST_F(mock_kafka, a_refused_commit_is_sent_again) {
     EXPECT_TRUE(committed());
   }
   member two(config, 100);
-  ASSERT_TRUE(two.heard.wait([&](recorder& x) { return x.partitions_[orders].held; }));
+  ASSERT_TRUE(two.heard.wait([&](source_recorder& x) { return x.partitions_[orders].held; }));
   EXPECT_EQ(two.heard[orders].committed, 10);
 }
 
