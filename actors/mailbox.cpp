@@ -25,13 +25,19 @@ outbox_options outbox_options_of(const delivery_config& x) {
   return {x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
 }
 
+/// One for all mailboxes of a thread: it is empty between messages, and what is used every time stays in the cache.
+outbox_effects& effects() {
+  thread_local outbox_effects shared;
+  return shared;
+}
+
 /// The conversation of one mailbox; a value made for each message so that handlers stay a line.
 class turn {
 public:
-  turn(mailbox_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts), now_(self->clock().now()) { state_.out.clear(); }
+  turn(mailbox_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts), now_(self->clock().now()) { effects().clear(); }
 
   outbox& owed() { return *state_.owed; }
-  outbox_effects& out() { return state_.out; }
+  outbox_effects& out() { return effects(); }
   steady_time now() const { return now_; }
 
   void load() {

@@ -34,7 +34,6 @@ struct mailbox_state {
 
   mailbox_birth birth;
   std::optional<outbox> owed;
-  outbox_effects out;
   std::vector<session> sessions;
   std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max();
