@@ -15,6 +15,14 @@ namespace {
 constexpr std::size_t messages_a_turn = 64;
 constexpr std::size_t resumes_a_turn = 4096;
 
+/// With ten thousand mailboxes the next actor is not in the cache, and waiting for its memory was the largest part of a message's cost: its first
+/// lines (mailbox, behavior, state) are asked for while the one before it works.
+void prefetch(const caf::resumable* next) {
+  constexpr std::ptrdiff_t line = 64, lines = 18;
+  const auto* at = reinterpret_cast<const char*>(next);
+  for (std::ptrdiff_t i = -1; i < lines; ++i) __builtin_prefetch(at + i * line);
+}
+
 }  // namespace
 
 lane::lane(caf::actor_system& system, loop& where) : caf::scoped_execution_unit(&system), where_(where), timer_(where.io()) {}
@@ -63,6 +71,7 @@ void lane::run() {
   std::size_t done = 0;
   while (done < ready_.size() && done < resumes_a_turn) {
     auto* job = ready_[done++];
+    if (done < ready_.size()) prefetch(ready_[done]);
     if (job->resume(this, messages_a_turn) == caf::resumable::resume_later)
       ready_.push_back(job);
     else

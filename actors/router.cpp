@@ -23,7 +23,9 @@ std::string as_json_string(std::string_view bytes) { return boost::json::seriali
 /// The record as far as it goes, addressed to the dead letters. Its position is its id, so a replay writes it once.
 log_entry dead_entry(const route_records& batch, const source_record& record, const failure& why, unix_ms now) {
   auto what = std::make_shared<event>();
-  what->id = batch.from->topic + "/" + std::to_string(batch.from->partition) + "/" + std::to_string(record.offset);
+  // With the generation: a topic that is made anew starts at offset 0 again, and its records are other ones.
+  what->id = batch.from->topic + "#" + std::to_string(batch.from->generation) + "/" + std::to_string(batch.from->partition) + "/" +
+             std::to_string(record.offset);
   what->source = "kafka:" + batch.from->topic;
   what->type = "doorstep.dead-letter";
   // In the record itself, so that whoever reads it knows where it came from, whatever the log keeps of origins.
@@ -76,7 +78,8 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
     auto found = [&]() -> result<routed_event> {
       if (record.value && record.value->size() > parts.options.log.record_bytes_max)
         return failure{ec::too_large, "the record has " + std::to_string(record.value->size()) + " bytes, over log.record_bytes_max", {}};
-      return route_record({batch.from->topic, batch.from->partition, record.offset, &record.key, &record.headers, &record.value, record.timestamp},
+      return route_record({batch.from->topic, batch.from->partition, record.offset, &record.key, &record.headers, &record.value, record.timestamp,
+                           batch.from->generation},
                           source);
     }();
     if (!found) {

@@ -180,7 +180,7 @@ void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
     const bool nobody_has_it = (x.sent_to | x.nacked_by) == 0 && !x.waits_for_retry;
     if (nobody_has_it || x.due <= now) {
       x.waits_for_retry = false;
-      x.due = now + options_.ack_timeout;
+      set_due(x, now + options_.ack_timeout);
     }
     for (auto left = slots; left != 0; left &= left - 1) push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
   }
@@ -193,7 +193,7 @@ void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   x.maybe_pushed = true;
   x.waits_for_retry = false;
   x.pushed_at = now;
-  x.due = now + options_.ack_timeout;
+  set_due(x, now + options_.ack_timeout);
   pushed_upto_ = std::max(pushed_upto_, x.what->seq);
   for (auto left = attached_; left != 0; left &= left - 1) {
     const auto slot = static_cast<unsigned>(std::countr_zero(left));
@@ -209,7 +209,7 @@ void outbox::push_to(entry& x, unsigned slot, bool flagged, outbox_effects& out)
 
 void outbox::start_retry(entry& x, steady_time now) {
   x.waits_for_retry = true;
-  x.due = now + options_.retry.delay(x.attempt, random_());
+  set_due(x, now + options_.retry.delay(x.attempt, random_()));
 }
 
 void outbox::tick(steady_time now, outbox_effects& out) {
@@ -226,13 +226,18 @@ void outbox::tick(steady_time now, outbox_effects& out) {
     }
     if (x.waits_for_retry && x.due <= now) push_round(x, now, out);
   }
+  first_due_ = steady_time::max();
+  for (const auto& x : flight_) first_due_ = std::min(first_due_, x.due);
+}
+
+void outbox::set_due(entry& x, steady_time at) {
+  x.due = at;
+  first_due_ = std::min(first_due_, at);
 }
 
 std::optional<steady_time> outbox::next_due() const {
   auto next = read_again_;
-  if (may_push())
-    for (const auto& x : flight_)
-      if (!next || x.due < *next) next = x.due;
+  if (may_push() && !flight_.empty() && (!next || first_due_ < *next)) next = first_due_;
   return next;
 }
 

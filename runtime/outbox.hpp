@@ -93,7 +93,7 @@ public:
 
   /// Ack timeouts and retries that are due.
   void tick(steady_time now, outbox_effects& out);
-  /// When tick() has something to do next.
+  /// When tick() may have something to do next: not later than that, and earlier where what was due first has been acked meanwhile.
   std::optional<steady_time> next_due() const;
 
   /// At most one save is under way. wants_save() says whether to begin one; save_is_urgent() whether a push or a client waits for it.
@@ -164,6 +164,7 @@ private:
     urgent_ = urgent_ || urgent;
   }
   void count_unread(sequence seq, outbox_effects& out);
+  void set_due(entry& x, steady_time at);
   void start_retry(entry& x, steady_time now);
 
   outbox_options options_;
@@ -177,11 +178,12 @@ private:
   bool horizon_saved_open_ = false;  ///< the store knows that we push
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
 
-  std::deque<entry> flight_;       ///< unacked, in the window, by seq
-  std::deque<message_ptr> queue_;  ///< next ones, by seq
-  sequence known_;                 ///< all unacked messages up to here are in flight_ or queue_
-  sequence highest_;               ///< the highest seq heard of
-  sequence counted_;               ///< unread_ has counted up to here
+  steady_time first_due_ = steady_time::max();  ///< not later than the first deadline in flight_, so that it costs nothing to ask
+  std::deque<entry> flight_;                    ///< unacked, in the window, by seq
+  std::deque<message_ptr> queue_;               ///< next ones, by seq
+  sequence known_;                              ///< all unacked messages up to here are in flight_ or queue_
+  sequence highest_;                            ///< the highest seq heard of
+  sequence counted_;                            ///< unread_ has counted up to here
   std::vector<sequence> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   bool recounting_ = false;

@@ -5,6 +5,8 @@
 #include "runtime/event.hpp"
 
 #include <SQLiteCpp/Column.h>
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Statement.h>
 
 namespace doorstep {
 
@@ -12,25 +14,40 @@ namespace {
 
 std::int64_t as_stored(std::uint64_t x) { return static_cast<std::int64_t>(x); }
 
+SQLite::Statement& again(SQLite::Statement& x) {
+  x.reset();
+  return x;
+}
+
 }  // namespace
 
-sqlite_tables::sqlite_tables(SQLite::Database& db)
-    : db_(db),
-      begin_(db, "BEGIN IMMEDIATE"),
-      commit_(db, "COMMIT"),
-      message_(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-      next_offset_(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
-      position_(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
-      origin_(db, "INSERT INTO origin (source, generation, topic, partition, floor, rescan) VALUES (?, ?, ?, ?, 0, 0)"),
-      origin_at_(db, "UPDATE origin SET floor = ?, rescan = ? WHERE id = ?"),
-      journal_(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
-      dead_(db,
-            "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-      last_seq_(db, "SELECT max(last_seq) FROM posting WHERE address = ?") {}
+struct sqlite_tables::statements {
+  explicit statements(SQLite::Database& db);
+  SQLite::Statement begin, commit, message, next_offset, position, origin, origin_at, journal, dead, last_seq;
+};
+
+sqlite_tables::statements::statements(SQLite::Database& db)
+    : begin(db, "BEGIN IMMEDIATE"),
+      commit(db, "COMMIT"),
+      message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
+      position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
+      origin(db, "INSERT INTO origin (source, generation, topic, partition, floor, rescan) VALUES (?, ?, ?, ?, 0, 0)"),
+      origin_at(db, "UPDATE origin SET floor = ?, rescan = ? WHERE id = ?"),
+      journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
+      dead(db,
+           "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts) "
+           "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?") {}
+
+sqlite_tables::sqlite_tables(SQLite::Database& db) : db_(db), sql_(std::make_unique<statements>(db)) {}
+sqlite_tables::~sqlite_tables() = default;
+
+void sqlite_tables::begin() { again(sql_->begin).exec(); }
+void sqlite_tables::commit() { again(sql_->commit).exec(); }
 
 void sqlite_tables::insert(const message_row& x) {
-  auto& q = again(message_);
+  auto& q = again(sql_->message);
   address_.assign(x.address);
   q.bind(1, as_stored(x.row));
   q.bind(2, static_cast<std::int64_t>(x.shard));
@@ -59,21 +76,21 @@ void sqlite_tables::insert(const message_row& x) {
 }
 
 void sqlite_tables::next_offset(std::uint32_t shard, std::uint64_t offset) {
-  auto& q = again(next_offset_);
+  auto& q = again(sql_->next_offset);
   q.bind(1, as_stored(offset));
   q.bind(2, static_cast<std::int64_t>(shard));
   q.exec();
 }
 
 void sqlite_tables::position(const shard_position& x) {
-  auto& q = again(position_);
+  auto& q = again(sql_->position);
   q.bind(1, as_stored(x.next_offset));
   q.bind(2, static_cast<std::int64_t>(x.shard));
   q.exec();
 }
 
 std::int64_t sqlite_tables::insert_origin(const origin_partition& x) {
-  auto& q = again(origin_);
+  auto& q = again(sql_->origin);
   q.bindNoCopy(1, x.source);
   q.bind(2, static_cast<std::int64_t>(x.generation));
   q.bindNoCopy(3, x.topic);
@@ -83,7 +100,7 @@ std::int64_t sqlite_tables::insert_origin(const origin_partition& x) {
 }
 
 void sqlite_tables::origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan) {
-  auto& q = again(origin_at_);
+  auto& q = again(sql_->origin_at);
   q.bind(1, floor);
   q.bind(2, as_stored(rescan));
   q.bind(3, id);
@@ -91,14 +108,14 @@ void sqlite_tables::origin_at(std::int64_t id, std::int64_t floor, std::uint64_t
 }
 
 void sqlite_tables::insert_journal(std::uint64_t entry, const std::string& records) {
-  auto& q = again(journal_);
+  auto& q = again(sql_->journal);
   q.bind(1, as_stored(entry));
   q.bindNoCopy(2, static_cast<const void*>(records.data()), static_cast<int>(records.size()));
   q.exec();
 }
 
 bool sqlite_tables::insert(const dead_letter& x) {
-  auto& q = again(dead_);
+  auto& q = again(sql_->dead);
   const auto event = x.what ? to_json(*x.what) : std::string();
   q.bindNoCopy(1, x.id);
   q.bind(2, std::string(x.to.text()));
@@ -117,7 +134,7 @@ bool sqlite_tables::insert(const dead_letter& x) {
 }
 
 std::uint64_t sqlite_tables::last_seq(std::uint64_t address) {
-  auto& q = again(last_seq_);
+  auto& q = again(sql_->last_seq);
   q.bind(1, as_stored(address));
   q.executeStep();
   const auto found = static_cast<std::uint64_t>(q.getColumn(0).getInt64());

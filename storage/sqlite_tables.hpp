@@ -5,12 +5,14 @@
 #include "runtime/message.hpp"
 #include "storage/message_store.hpp"
 
-#include <SQLiteCpp/Database.h>
-#include <SQLiteCpp/Statement.h>
-
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+
+namespace SQLite {
+class Database;
+}
 
 namespace doorstep {
 
@@ -33,9 +35,10 @@ struct message_row {
 class sqlite_tables {
 public:
   explicit sqlite_tables(SQLite::Database& db);
+  ~sqlite_tables();
 
-  void begin() { again(begin_).exec(); }
-  void commit() { again(commit_).exec(); }
+  void begin();
+  void commit();
   void insert(const message_row& x);
   void next_offset(std::uint32_t shard, std::uint64_t offset);
   void position(const shard_position& x);
@@ -48,13 +51,10 @@ public:
   std::uint64_t last_seq(std::uint64_t address);
 
 private:
-  static SQLite::Statement& again(SQLite::Statement& x) {
-    x.reset();
-    return x;
-  }
   SQLite::Database& db_;
   std::string address_, reason_;  ///< scratch: SQLiteCpp binds texts without a copy from std::string only
-  SQLite::Statement begin_, commit_, message_, next_offset_, position_, origin_, origin_at_, journal_, dead_, last_seq_;
+  struct statements;
+  std::unique_ptr<statements> sql_;
 };
 
 }  // namespace doorstep

@@ -9,6 +9,7 @@
 #include "storage/sqlite_recovery.hpp"
 #include "storage/sqlite_tables.hpp"
 
+#include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
 

@@ -44,9 +44,7 @@ TEST(cursor, the_floor_never_goes_down) {
   EXPECT_EQ(x, cursor({10}, {{12}}));
 }
 
-TEST(cursor, holes_at_or_below_the_floor_are_dropped_when_it_is_made) {
-  EXPECT_EQ(cursor({10}, {{3}, {10}, {11}}), cursor({10}, {{11}}));
-}
+TEST(cursor, holes_at_or_below_the_floor_are_dropped_when_it_is_made) { EXPECT_EQ(cursor({10}, {{3}, {10}, {11}}), cursor({10}, {{11}})); }
 
 }  // namespace
 }  // namespace doorstep

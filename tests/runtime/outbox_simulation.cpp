@@ -4,6 +4,7 @@
 // the invariants I3 to I6 of the guarantees are checked, and at the end that everything appended was handled and acked. A failure prints its seed;
 // DOORSTEP_SIMULATION_SEED=n runs that one.
 #include "runtime/outbox.hpp"
+#include "tests/runtime/hazards.hpp"
 #include "tests/runtime/simulated_client.hpp"
 #include "tests/runtime/virtual_time.hpp"
 
@@ -17,7 +18,6 @@
 #include <optional>
 #include <random>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,20 +28,8 @@ namespace {
 constexpr std::size_t steps_a_seed = 8'000;
 constexpr std::uint64_t fixed_seeds = 40;
 
-/// What may go wrong in one run; drawn from the seed.
-struct hazards {
-  bool lagging_store = false;  ///< the store follows the log, and shows some messages before those below them
-  bool crashes = false;
-  double store_fails = 0, nacks = 0, ignores = 0, drops = 0;
-  int slow_store_ms = 1;
-};
-
 using connection = simulated_connection;
 using client = simulated_client;
-struct violation : std::logic_error {
-  using std::logic_error::logic_error;
-};
-
 class world {
 public:
   explicit world(std::uint64_t seed) : random_(seed) {
@@ -50,13 +38,7 @@ public:
     options_.holes_max = 1 + pick(12);
     options_.ack_timeout = milliseconds{200 + static_cast<int>(pick(2'000))};
     options_.retry = {milliseconds{pick(200)}, milliseconds{2'000}};
-    hazards_.lagging_store = chance(0.4);
-    hazards_.crashes = chance(0.7);
-    hazards_.store_fails = chance(0.6) ? 0.2 : 0;
-    hazards_.nacks = chance(0.5) ? 0.1 : 0;
-    hazards_.ignores = chance(0.5) ? 0.1 : 0;
-    hazards_.drops = chance(0.8) ? 0.3 : 0.02;
-    hazards_.slow_store_ms = chance(0.3) ? 800 : 20;
+    hazards_ = drawn_hazards([this](double x) { return chance(x); });
     clients_.resize(1 + pick(4));
     for (auto& x : clients_) x.acks_by_id = chance(0.4), x.resumes = chance(0.7);
     after(0, [this] { append(); });
@@ -475,7 +457,6 @@ private:
   steady_time tick_at_ = steady_time::max(), save_not_before_{};
   std::uint64_t life_ = 0, writer_ = 0, round_ = 0;
   bool calm_ = false, down_ = false, crashed_ = false, save_planned_ = false;
-
   std::vector<message_ptr> log_;
   std::uint64_t end_ = 0, stored_upto_ = 0, open_horizon_ = 0;
   std::size_t delivered_ = 0;
@@ -483,14 +464,12 @@ private:
   std::optional<cursor_record> writing_;
   sequence read_upto_;
   bool counting_ = false, count_again_ = false;
-
   std::unique_ptr<outbox> box_;
   outbox_effects out_;
   std::vector<client> clients_;
   std::map<std::uint64_t, connection> connections_;
   std::map<unsigned, std::uint64_t> by_slot_;
   std::uint64_t connection_count_ = 0;
-
   std::map<std::uint64_t, std::uint64_t> pushed_in_;  ///< seq -> the round of its first push
   std::uint64_t first_pushes_upto_ = 0, floor_life_ = 0;
   std::set<std::uint64_t> handled_;
