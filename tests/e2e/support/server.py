@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import time
+import urllib.parse
 
 from support.ports import free_port
 from support.tokens import SECRET
@@ -151,7 +152,7 @@ class Doorstep:
     def dead_letters(self):
         found, after = [], ""
         while True:
-            page = self.get(f"/v1/dead-letters?limit=500&after={after}").json()["dead_letters"]
+            page = self.get(f"/v1/dead-letters?limit=500&after={urllib.parse.quote(after, safe='')}").json()["dead_letters"]
             if not page:
                 return found
             found += page
