@@ -24,8 +24,8 @@ std::string as_json_string(std::string_view bytes) { return boost::json::seriali
 log_entry dead_entry(const route_records& batch, const source_record& record, const failure& why, unix_ms now) {
   auto what = std::make_shared<event>();
   // With the generation: a topic that is made anew starts at offset 0 again, and its records are other ones.
-  what->id = batch.from->topic + "#" + std::to_string(batch.from->generation) + "/" + std::to_string(batch.from->partition) + "/" +
-             std::to_string(record.offset);
+  what->id = batch.from->topic + "/" + std::to_string(batch.from->partition) + "/" + std::to_string(record.offset) + "@" +
+             std::to_string(batch.from->generation);
   what->source = "kafka:" + batch.from->topic;
   what->type = "doorstep.dead-letter";
   // In the record itself, so that whoever reads it knows where it came from, whatever the log keeps of origins.

@@ -184,6 +184,7 @@ void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
     }
     for (auto left = slots; left != 0; left &= left - 1) push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
   }
+  find_first_due();
 }
 
 /// Rule 7.
@@ -226,6 +227,10 @@ void outbox::tick(steady_time now, outbox_effects& out) {
     }
     if (x.waits_for_retry && x.due <= now) push_round(x, now, out);
   }
+  find_first_due();
+}
+
+void outbox::find_first_due() {
   first_due_ = steady_time::max();
   for (const auto& x : flight_) first_due_ = std::min(first_due_, x.due);
 }

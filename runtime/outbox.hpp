@@ -165,6 +165,7 @@ private:
   }
   void count_unread(sequence seq, outbox_effects& out);
   void set_due(entry& x, steady_time at);
+  void find_first_due();
   void start_retry(entry& x, steady_time now);
 
   outbox_options options_;

@@ -271,6 +271,12 @@ bool kafka_client::answers(milliseconds timeout) {
   return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+std::optional<std::string> kafka_client::fatal_error() const {
+  char text[256];
+  if (rd_kafka_fatal_error(impl_->client, text, sizeof text) == RD_KAFKA_RESP_ERR_NO_ERROR) return std::nullopt;
+  return text;
+}
+
 void kafka_client::close() {
   impl_->current.reset();
   rd_kafka_consumer_close(impl_->client);

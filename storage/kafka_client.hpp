@@ -89,6 +89,9 @@ public:
   std::int64_t known_end(const topic_partition& what) const;
   bool answers(milliseconds timeout);
 
+  /// Why librdkafka has ended this client for good, if it has. Cheap.
+  std::optional<std::string> fatal_error() const;
+
   /// Leaves the group (losing() is called for what is held).
   void close();
 

@@ -4,14 +4,9 @@
 #include "storage/kafka_source.hpp"
 
 #include "runtime/log.hpp"
-#include "storage/kafka_client.hpp"
-#include "storage/kafka_partition.hpp"
+#include "storage/kafka_loop.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <map>
-#include <mutex>
-#include <set>
 #include <thread>
 #include <utility>
 
@@ -30,80 +25,7 @@ constexpr milliseconds last_commit_timeout{2000};
 constexpr milliseconds gauge_interval{1000};
 constexpr milliseconds gap_interval{10'000};
 
-/// What other threads asked for since the loop looked last.
-struct request {
-  std::size_t granted = 0;
-  std::int64_t committed = -1;
-  std::optional<std::int64_t> rewind;
-};
-
-class kafka_source final : public record_source, private kafka_events {
-public:
-  kafka_source(source_config config, metrics& counters) : config_(std::move(config)), metrics_(counters) {}
-  ~kafka_source() override { stop(); }
-
-  result<void> open() {
-    auto client = kafka_client::make(config_, *this);
-    if (!client) return std::move(client).error();
-    client_ = std::move(*client);
-    return {};
-  }
-
-  const std::string& name() const override { return config_.name; }
-  void start(source_listener& listener) override;
-  void grant(const topic_partition& what, std::size_t records) override;
-  void commit(const topic_partition& what, std::int64_t next_offset) override;
-  void rewind(const topic_partition& what, std::int64_t offset) override;
-  std::vector<lag> lags() const override;
-  void stop() override;
-
-private:
-  // kafka_events, called within poll() and close()
-  void gained(std::vector<topic_partition> partitions) override;
-  void losing(std::vector<topic_partition> partitions, bool taken) override;
-  void trouble(bool down, const std::string& why) override;
-  void ended(const std::string& why) override;
-
-  void run();
-  void take_requests();
-  void hand_over();
-  void set_fetching(held_partition& x);
-  void begin_generation(held_partition& x, std::int64_t first);
-  void explain_gap(held_partition& x);
-  void commit_if_due();
-  void send_commit();
-  bool finish_commit(milliseconds timeout);
-  void commit_before_losing();
-  void drain();
-  void take(polled x);
-  milliseconds poll_time();
-  held_partition* find(std::string_view topic, std::int32_t partition);
-  held_partition make_partition(const group_offset& from) const;
-  void set_reachable(bool yes, const std::string& why);
-  void probe();
-  void publish_lags();
-
-  const source_config config_;
-  metrics& metrics_;
-  std::unique_ptr<kafka_client> client_;
-  source_listener* listener_ = nullptr;
-  std::thread thread_;
-  std::atomic<bool> stopping_{false};
-
-  // the source's thread only
-  std::map<topic_partition, held_partition> partitions_;
-  held_partition* last_found_ = nullptr;
-  bool commit_under_way_ = false, commits_fail_ = false;
-  steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{}, gap_due_{};
-  bool reachable_ = true, ended_ = false;
-  std::string last_trouble_, last_fault_;
-  std::set<std::string, std::less<>> missing_;  ///< topics that were told of
-
-  mutable std::mutex mutex_;
-  std::map<topic_partition, request> requests_;
-  bool wants_grants_ = false;  ///< the thread sleeps although there is something to do once there is credit
-  std::vector<lag> lags_;
-};
+}  // namespace
 
 // ---- any thread
 
@@ -140,7 +62,10 @@ std::vector<record_source::lag> kafka_source::lags() const {
 }
 
 void kafka_source::stop() {
-  if (!stopping_.exchange(true) && client_) client_->wake();
+  if (!stopping_.exchange(true)) {
+    const std::lock_guard lock(mutex_);
+    if (client_) client_->wake();
+  }
   if (thread_.joinable()) thread_.join();
 }
 
@@ -148,6 +73,10 @@ void kafka_source::stop() {
 
 void kafka_source::run() {
   while (!stopping_) {
+    if (const auto why = client_->fatal_error()) {
+      renew(*why);
+      continue;
+    }
     take_requests();
     hand_over();
     for (auto& [what, x] : partitions_) {
@@ -160,6 +89,31 @@ void kafka_source::run() {
     drain();
   }
   client_->close();  // calls losing(), which commits
+}
+
+/// librdkafka has given this client up: somebody else joined with our group.instance.id, or the broker came back and took our own late commit for a stranger's.
+/// A new client joins in its place, not more often than once a session timeout, so that two processes with one name do not fight for every record.
+void kafka_source::renew(const std::string& why) {
+  const auto now = steady_clock::now();
+  set_reachable(false, why);
+  if (now < renew_due_) {
+    std::this_thread::sleep_for(std::min(idle_poll, std::chrono::ceil<milliseconds>(renew_due_ - now)));
+    return;
+  }
+  renew_due_ = now + config_.session_timeout;
+  log_line(log_level::warn, "source", "client-renewed").with("source", config_.name).with("why", why);
+  client_->close();
+  std::vector<topic_partition> left;
+  for (const auto& [what, x] : partitions_) left.push_back(what);
+  losing(left, true);
+  commit_under_way_ = false;
+  auto next = kafka_client::make(config_, *this);
+  if (!next) return;  // again after renew_due_; the same options were good before
+  {
+    const std::lock_guard lock(mutex_);
+    client_ = std::move(*next);
+  }
+  if (const auto done = client_->subscribe(config_.topics); !done) set_reachable(false, done.error().detail);
 }
 
 void kafka_source::take_requests() {
@@ -438,14 +392,10 @@ void kafka_source::trouble(bool down, const std::string& why) {
   set_reachable(false, last_trouble_.empty() ? why : last_trouble_);
 }
 
-void kafka_source::ended(const std::string& why) {
-  ended_ = true;
-  log_line(log_level::error, "source", "client-ended").with("source", config_.name).with("why", why);
-  set_reachable(false, why);
-}
+void kafka_source::ended(const std::string& why) { set_reachable(false, why); }  // run() sees it and makes a new client
 
 void kafka_source::set_reachable(bool yes, const std::string& why) {
-  if (yes == reachable_ || (yes && ended_)) return;
+  if (yes == reachable_) return;
   reachable_ = yes;
   probe_due_ = steady_clock::now() + retry_pause;
   if (yes) {
@@ -459,7 +409,7 @@ void kafka_source::set_reachable(bool yes, const std::string& why) {
 
 /// While the brokers are away: are they back? (An idle topic would not show it.)
 void kafka_source::probe() {
-  if (reachable_ || ended_ || steady_clock::now() < probe_due_) return;
+  if (reachable_ || steady_clock::now() < probe_due_) return;
   if (client_->answers(milliseconds{500})) set_reachable(true, {});
   probe_due_ = steady_clock::now() + milliseconds{1000};
 }
@@ -478,8 +428,6 @@ void kafka_source::publish_lags() {
   const std::lock_guard lock(mutex_);
   lags_ = std::move(out);
 }
-
-}  // namespace
 
 result<std::unique_ptr<record_source>> make_kafka_source(const source_config& config, metrics& counters) {
   auto out = std::make_unique<kafka_source>(config, counters);

@@ -17,8 +17,8 @@ namespace doorstep {
 /// Beyond what record_source promises:
 /// - rewind() leaves the credit as it is; a batch that was handed over meanwhile may still arrive before the rewound records do.
 /// - A topic that is not there is told once and waited for, for ever. Brokers that are away are told by source_listener::reachable and waited for, too.
-/// - Another process that joins with the same instance_id ends this one's client: an ERROR line and unreachable until the process is started again. Coming back
-///   by itself would only end the other one's.
+/// - Another process that joins with the same instance_id ends this one's client, and so may a broker that comes back with our commit still under way: a new
+///   client joins in its place, at most once a session timeout. Two processes with one name take turns, each with a WARN line, until one of them is renamed.
 /// - Generations. librdkafka 2.0 does not know topic ids, so the generation is ours: the wall clock's seconds when the group first met the partition, kept as
 ///   the commit's metadata ("doorstep generation=N") and committed before the first record is handed over. It is minted anew where the group has no commit
 ///   with our metadata (Kafka forgets commits when it deletes a topic; an operator reset the group) and where the topic ends before our position (an ERROR

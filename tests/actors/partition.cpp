@@ -171,7 +171,7 @@ TEST_F(partition_test, a_record_that_cannot_be_understood_is_a_dead_letter_with_
   pass(milliseconds{2000});
   const auto dead = store_.dead();
   ASSERT_EQ(dead.size(), 2U);
-  EXPECT_EQ(dead[0].id, "orders#1/0/1");
+  EXPECT_EQ(dead[0].id, "orders/0/1@1");
   EXPECT_EQ(dead[0].source, "orders");
   EXPECT_EQ(dead[0].topic, "orders");
   EXPECT_EQ(dead[0].partition, 0);
