@@ -10,7 +10,7 @@
 
 namespace doorstep {
 
-/// One partition of a source topic: credit, low watermark, commit. Restarted by NODE; then it reads again from the last commit.
+/// One partition of a source topic: credit, low watermark, commit. Reads again from the watermark when an append failed.
 using partition_actor = caf::typed_actor<caf::reacts_to<take_records>,  // from the source's thread
                                          caf::reacts_to<routed>,        // from the log's thread, by way of ROUTER
                                          caf::reacts_to<revoke>,        // the group took it away, or drain

@@ -10,7 +10,7 @@ namespace bench {
 
 namespace {
 
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -21,7 +21,7 @@ std::string quoted(const std::string& text) {
 
 std::string array_of(const std::vector<std::string>& texts) {
   std::string out = "[";
-  for (const std::string& x : texts) out += (out.size() > 1 ? "," : "") + quoted(x);
+  for (const std::string& x : texts) out += (out.size() > 1 ? "," : "") + in_quotes(x);
   return out + "]";
 }
 
@@ -43,7 +43,7 @@ std::string report::table() const {
 
 std::string report::json() const {
   std::string out = "{";
-  for (const figure& x : figures_) out += quoted(x.name) + ":" + x.value + ",";
+  for (const figure& x : figures_) out += in_quotes(x.name) + ":" + x.value + ",";
   return out + "\"notes\":" + array_of(notes_) + ",\"void\":" + array_of(spoiled_) + "}\n";
 }
 

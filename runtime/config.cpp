@@ -56,7 +56,7 @@ option_path split_path(sv path) {
   return out;
 }
 
-std::string quoted(sv text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(sv text) { return "\"" + std::string(text) + "\""; }
 
 // Where a mistyped option belongs: the nearest of its section, or the same key in another one.
 std::string suggestion(const option_path& typed) {
@@ -64,9 +64,9 @@ std::string suggestion(const option_path& typed) {
   for (const auto& x : all_options()) {
     if (x.section() == typed.section) keys.push_back(x.key());
   }
-  if (const auto nearest = nearest_name(typed.key, keys); !nearest.empty()) return "; did you mean " + quoted(nearest) + "?";
+  if (const auto nearest = nearest_name(typed.key, keys); !nearest.empty()) return "; did you mean " + in_quotes(nearest) + "?";
   for (const auto& x : all_options()) {
-    if (x.key() == typed.key) return "; did you mean " + quoted(x.key()) + " in [" + std::string(x.section()) + "]?";
+    if (x.key() == typed.key) return "; did you mean " + in_quotes(x.key()) + " in [" + std::string(x.section()) + "]?";
   }
   return "";
 }
@@ -187,7 +187,7 @@ private:
     }
     const auto* which = find_option(path.name());
     if (which == nullptr) {
-      return bad(by, by.key, "unknown option " + quoted(path.key) + " in [" + path.section + "]" + suggestion(path));
+      return bad(by, by.key, "unknown option " + in_quotes(path.key) + " in [" + path.section + "]" + suggestion(path));
     }
     if (path.row) {
       if (auto wrong = make_row(*path.row, by)) return wrong;
@@ -200,7 +200,7 @@ private:
   }
 
   static std::string unknown_outside(sv key) {
-    std::string out = "unknown option " + quoted(key) + " outside of a section";
+    std::string out = "unknown option " + in_quotes(key) + " outside of a section";
     for (const auto& x : all_options()) {
       if (x.key() == key) return out + "; did you mean it in [" + std::string(x.section()) + "]?";
     }
@@ -229,10 +229,10 @@ private:
     std::ifstream in(file, std::ios::binary);
     out.resize(secret_file_bytes_max + 1);
     in.read(out.data(), static_cast<std::streamsize>(out.size()));  // a folder opens, but cannot be read
-    if (!in.is_open() || in.bad()) return wrong_value(path, path + ": cannot read " + quoted(file));
+    if (!in.is_open() || in.bad()) return wrong_value(path, path + ": cannot read " + in_quotes(file));
     out.resize(static_cast<std::size_t>(in.gcount()));
     if (out.size() > secret_file_bytes_max)
-      return wrong_value(path, path + ": " + quoted(file) + " is larger than " + format_size(secret_file_bytes_max));
+      return wrong_value(path, path + ": " + in_quotes(file) + " is larger than " + format_size(secret_file_bytes_max));
     return std::nullopt;
   }
 
@@ -251,7 +251,7 @@ private:
       while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.remove_suffix(1);
       if (key.empty()) continue;
       if (const auto wrong = set_option(*which, checked, 0, std::vector<std::string>{std::string(key)})) {
-        return wrong_value(path, path + ": a key in " + quoted(out_.internal.api_keys_file) + " cannot be used: " + *wrong);
+        return wrong_value(path, path + ": a key in " + in_quotes(out_.internal.api_keys_file) + " cannot be used: " + *wrong);
       }
       out_.internal.api_keys.emplace_back(key);
     }
@@ -273,7 +273,7 @@ private:
     if (text.ends_with('\n')) text.pop_back();
     if (text.ends_with('\r')) text.pop_back();
     if (const auto wrong = text.empty() ? std::optional<std::string>("is empty") : set_option(*find_option("auth.hs256_secret"), out_, 0, text)) {
-      return wrong_value(path, path + ": what is in " + quoted(auth.hs256_secret_file) + " cannot be used: " + *wrong);
+      return wrong_value(path, path + ": what is in " + in_quotes(auth.hs256_secret_file) + " cannot be used: " + *wrong);
     }
     return std::nullopt;
   }
@@ -288,7 +288,7 @@ private:
       if (x.brokers.empty()) return bad(by, by.key, path + " has no brokers");
       if (x.topics.empty()) return bad(by, by.key, path + " has no topics");
       if (x.name.empty()) x.name = x.topics.front();
-      if (!names.insert(x.name).second) return bad(by, by.key, "two sources are called " + quoted(x.name) + "; give each a name of its own");
+      if (!names.insert(x.name).second) return bad(by, by.key, "two sources are called " + in_quotes(x.name) + "; give each a name of its own");
     }
     return std::nullopt;
   }

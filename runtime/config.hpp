@@ -65,6 +65,7 @@ struct log_config {
   std::size_t shards = 8;  ///< fixed at the first start
   std::size_t queue_entries_max = 65536;
   std::size_t batch_entries_max = 4096;  ///< entries of one transaction
+  milliseconds linger{2};                ///< how long records of sources wait for company before a commit
   std::size_t record_bytes_max = 1024 * 1024;
   milliseconds dedup_window{24 * 3600 * 1000};
 };

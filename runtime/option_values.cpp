@@ -22,7 +22,7 @@ std::string text_of(const Parts&... parts) {
   return out;
 }
 
-std::string quoted(sv text) {
+std::string in_quotes(sv text) {
   constexpr sv digits = "0123456789abcdef";
   std::string out = "\"";
   for (const char c : text) {
@@ -41,7 +41,7 @@ std::string quoted_list(std::span<const sv> names, sv last) {
   std::string out;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (i > 0) out += i + 1 == names.size() ? last : ", ";
-    out += quoted(names[i]);
+    out += in_quotes(names[i]);
   }
   return out;
 }
@@ -92,15 +92,15 @@ problem checked(const option& which, sv text) {
   if (which.check == nullptr) return std::nullopt;
   const auto wrong = which.check(text);
   if (wrong.empty()) return std::nullopt;
-  return which.secret || text.empty() ? text_of(which.name, " ", wrong) : text_of(which.name, ": ", quoted(text), " ", wrong);
+  return which.secret || text.empty() ? text_of(which.name, " ", wrong) : text_of(which.name, ": ", in_quotes(text), " ", wrong);
 }
 
 problem set_choice(const option& which, config& in, std::size_t row, const std::string& text) {
   if (std::find(which.planned.begin(), which.planned.end(), text) != which.planned.end()) {
-    return text_of(which.name, ": ", quoted(text), " is not in this version; it must be ", option_range(which));
+    return text_of(which.name, ": ", in_quotes(text), " is not in this version; it must be ", option_range(which));
   }
   if (std::find(which.choices.begin(), which.choices.end(), text) == which.choices.end()) {
-    return text_of(which.name, " must be ", option_range(which), ", not ", quoted(text));
+    return text_of(which.name, " must be ", option_range(which), ", not ", in_quotes(text));
   }
   *std::get<std::string*>(which.field(in, row)) = text;
   return std::nullopt;
@@ -193,12 +193,12 @@ problem set_option_text(const option& which, config& in, std::size_t row, sv tex
   switch (which.kind) {
     case option_kind::boolean:
       if (text == "true" || text == "false") return set_option(which, in, row, text == "true");
-      return text_of(which.name, " is true or false, not ", quoted(text));
+      return text_of(which.name, " is true or false, not ", in_quotes(text));
     case option_kind::count: {
       std::int64_t x = 0;
       const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), x);
       if (text.empty() || wrong != std::errc{} || end != text.data() + text.size())
-        return text_of(which.name, " is a whole number, not ", quoted(text));
+        return text_of(which.name, " is a whole number, not ", in_quotes(text));
       return set_number(which, in, row, x);
     }
     case option_kind::texts: return set_texts(which, in, row, split_list(text));
@@ -209,13 +209,13 @@ problem set_option_text(const option& which, config& in, std::size_t row, sv tex
 std::string option_text(const option& which, config& in, std::size_t row) {
   struct visitor {
     const option& which;
-    std::string operator()(const std::string* x) const { return quoted(*x); }
+    std::string operator()(const std::string* x) const { return in_quotes(*x); }
     std::string operator()(const bool* x) const { return *x ? "true" : "false"; }
     std::string operator()(const std::size_t* x) const {
       const auto text = number_text(which, static_cast<std::int64_t>(*x));
-      return which.kind == option_kind::size ? quoted(text) : text;
+      return which.kind == option_kind::size ? in_quotes(text) : text;
     }
-    std::string operator()(const milliseconds* x) const { return quoted(format_duration(*x)); }
+    std::string operator()(const milliseconds* x) const { return in_quotes(format_duration(*x)); }
     std::string operator()(const std::vector<std::string>* x) const {
       const std::vector<sv> views(x->begin(), x->end());
       return text_of("[", quoted_list(views, ", "), "]");

@@ -210,6 +210,8 @@ constexpr option options[] = {
     count("log.queue_entries_max", in<&c::log, &log_config::queue_entries_max>, 1, 10'000'000,
           "Entries that may wait for the log; beyond it publishers get 429 and sources wait."),
     count("log.batch_entries_max", in<&c::log, &log_config::batch_entries_max>, 1, 100'000, "Entries made durable by one fsync, at most."),
+    duration("log.linger", in<&c::log, &log_config::linger>, 0, 1000,
+             "How long records of sources wait for company before a commit. Published events never do."),
     size("log.record_bytes_max", in<&c::log, &log_config::record_bytes_max>, kib, 64 * mib, "Size of one message in the log."),
     duration("log.dedup_window", in<&c::log, &log_config::dedup_window>, second, 30 * day,
              "The same event (source and id) again within this time is delivered once."),

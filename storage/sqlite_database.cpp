@@ -74,7 +74,7 @@ struct sqlite_database::impl {
         reader(std::move(r)),
         identity(writer->identity()),
         start_positions(writer->positions()),
-        queue(options.log.queue_entries_max, options.log.batch_entries_max, options.store.commit_interval),
+        queue(options.log.queue_entries_max, options.log.batch_entries_max, options.log.linger, options.store.commit_interval),
         handover(ends(), [this](auto x) { ask_for_records(std::move(x)); }) {}
 
   std::vector<std::uint64_t> ends() const {

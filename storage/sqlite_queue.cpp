@@ -2,6 +2,7 @@
 // The queue of the writing thread. The thread is woken only when it sleeps, so a busy one costs its callers no system call.
 #include "storage/sqlite_queue.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace doorstep {
@@ -22,7 +23,10 @@ commit_queue::put_result commit_queue::put(append_work& work, admission who) {
   if (who == admission::bounded && entries_ > 0 && entries_ + work.entries.size() > entries_max_) return put_result::full;
   entries_ += work.entries.size();
   appends_.push_back(std::move(work));
-  wake();
+  const bool first = !append_by_;
+  if (first) append_by_ = std::chrono::steady_clock::now() + linger_;
+  if (who == admission::bounded || entries_ >= batch_entries_) urgent_ = true;
+  if (first || urgent_) wake();
   return put_result::taken;
 }
 
@@ -37,7 +41,14 @@ commit_queue::put_result commit_queue::put(store_work& work, urgency when) {
   return put_result::taken;
 }
 
-bool commit_queue::due(steady_time now) const { return !appends_.empty() || urgent_ || (write_by_ && (no_writes_ || *write_by_ <= now)); }
+bool commit_queue::due(steady_time now) const {
+  return urgent_ || (append_by_ && (no_appends_ || *append_by_ <= now)) || (write_by_ && (no_writes_ || *write_by_ <= now));
+}
+
+std::optional<steady_time> commit_queue::next_due() const {
+  if (append_by_ && write_by_) return std::min(*append_by_, *write_by_);
+  return append_by_ ? append_by_ : write_by_;
+}
 
 bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work) {
   std::unique_lock lock(mutex_);
@@ -45,8 +56,8 @@ bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_wor
     if (no_appends_ && no_writes_) return false;
     if (spare_work) return true;
     waiting_ = true;
-    if (write_by_)
-      work_.wait_until(lock, *write_by_);
+    if (const auto at = next_due())
+      work_.wait_until(lock, *at);
     else
       work_.wait(lock);
     waiting_ = false;
@@ -63,10 +74,10 @@ bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_wor
     writes.push_back(std::move(writes_.front()));
     writes_.pop_front();
   }
-  if (writes_.empty()) {  // else the rest is as urgent as it was
-    urgent_ = false;
-    write_by_.reset();
-  }
+  // What is left is as urgent as it was.
+  if (appends_.empty()) append_by_.reset();
+  if (writes_.empty()) write_by_.reset();
+  if (appends_.empty() && writes_.empty()) urgent_ = false;
   in_hand_appends_ = appends.size();
   in_hand_writes_ = writes.size();
   return true;

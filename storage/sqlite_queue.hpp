@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What waits for the next group commit, and when that is: appends and urgent writes at once, other writes with them or after an interval. Any thread puts,
-// the writing thread takes.
+// What waits for the next group commit, and when that is: published events and urgent writes at once, records of sources after a linger (their commit and
+// their credit are batched anyway), other writes with them or after an interval. Any thread puts, the writing thread takes.
 #pragma once
 
 #include "runtime/ids.hpp"
@@ -17,8 +17,8 @@ namespace doorstep {
 
 class commit_queue {
 public:
-  commit_queue(std::size_t entries_max, std::size_t batch_entries, milliseconds interval)
-      : entries_max_(entries_max), batch_entries_(batch_entries), interval_(interval) {}
+  commit_queue(std::size_t entries_max, std::size_t batch_entries, milliseconds linger, milliseconds interval)
+      : entries_max_(entries_max), batch_entries_(batch_entries), linger_(linger), interval_(interval) {}
 
   enum class put_result { taken, full, stopped };
   put_result put(append_work& work, admission who);
@@ -41,18 +41,20 @@ public:
 
 private:
   bool due(steady_time now) const;
+  std::optional<steady_time> next_due() const;
   void wake();
 
   const std::size_t entries_max_, batch_entries_;
-  const milliseconds interval_;
+  const milliseconds linger_, interval_;
   mutable std::mutex mutex_;
   std::condition_variable work_, drained_;
   std::deque<append_work> appends_;
   std::deque<store_work> writes_;
   std::size_t entries_ = 0;  ///< queued or in the open transaction
   std::size_t in_hand_appends_ = 0, in_hand_writes_ = 0;
-  bool urgent_ = false;                  ///< a write among writes_ wants the next commit
-  std::optional<steady_time> write_by_;  ///< of the oldest write that waits
+  bool urgent_ = false;                   ///< a write or a published event wants the next commit
+  std::optional<steady_time> append_by_;  ///< of the oldest entry that lingers
+  std::optional<steady_time> write_by_;   ///< of the oldest write that waits
   bool waiting_ = false;
   bool no_appends_ = false, no_writes_ = false;
 };
