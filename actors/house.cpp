@@ -159,13 +159,15 @@ void house::publish(std::vector<event> events, std::function<void(result<std::ve
 }
 
 void house::actors(answer done) {
-  impl_->system.spawn([node = impl_->node, done = std::move(done)](caf::event_based_actor* self) {
+  // With an argument: for a function without one CAF 0.17.6 dereferences a null tuple.
+  const auto ask = [done = std::move(done)](caf::event_based_actor* self, const node_actor& node) {
     self->request(node, look_timeout, look{})
         .then([done](const actor_report& x) { done(describe_actors(x)); },
               [done](const caf::error& why) {
                 done(failure{ec::unavailable, caf::to_string(why), {}});
               });
-  });
+  };
+  impl_->system.spawn(ask, impl_->node);
 }
 
 void house::mailbox(const std::string& user, answer done) {
@@ -175,7 +177,7 @@ void house::mailbox(const std::string& user, answer done) {
     return;
   }
   const auto where = static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count()));
-  impl_->system.spawn([shard = impl_->shards[where], store = &impl_->parts.store, user = *who, done = std::move(done)](caf::event_based_actor* self) {
+  const auto ask = [store = &impl_->parts.store, user = *who, done = std::move(done)](caf::event_based_actor* self, const shard_actor& shard) {
     self->request(shard, look_timeout, look_at_mailbox{user})
         .then(
             [=](const mailbox_report& x) {
@@ -187,7 +189,8 @@ void house::mailbox(const std::string& user, answer done) {
             [done](const caf::error& why) {
               done(failure{ec::unavailable, caf::to_string(why), {}});
             });
-  });
+  };
+  impl_->system.spawn(ask, impl_->shards[where]);
 }
 
 void house::dead_letters(const std::string& after, std::size_t limit, answer done) {
