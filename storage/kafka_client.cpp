@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <future>
+#include <memory>
+#include <thread>
 #include <utility>
 
 namespace doorstep {
@@ -128,15 +131,27 @@ struct kafka_client::impl {
   rd_kafka_t* client = nullptr;
   owned<rd_kafka_queue_t> records, commits;
   owned<rd_kafka_message_t> current;
-  bool closed = false;
 
   ~impl() {
     current.reset();
     records.reset();
     commits.reset();
-    if (client != nullptr) rd_kafka_destroy_flags(client, closed ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
+    if (client != nullptr) destroy(client);
   }
+  static void destroy(rd_kafka_t* doomed);
 };
+
+/// librdkafka 2.0.2 now and then never comes back from here after a close (its main thread spins). Everything that matters was committed and left by then, so a
+/// stop waits a bounded time and goes on without it.
+void kafka_client::impl::destroy(rd_kafka_t* doomed) {
+  auto done = std::make_shared<std::promise<void>>();
+  auto gone = done->get_future();
+  std::thread([doomed, done] {
+    rd_kafka_destroy_flags(doomed, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    done->set_value();
+  }).detach();
+  if (gone.wait_for(std::chrono::seconds{3}) != std::future_status::ready) log_line(log_level::warn, "kafka", "client-left-behind");
+}
 
 kafka_client::kafka_client(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
 kafka_client::~kafka_client() = default;
@@ -280,7 +295,6 @@ std::optional<std::string> kafka_client::fatal_error() const {
 void kafka_client::close() {
   impl_->current.reset();
   rd_kafka_consumer_close(impl_->client);
-  impl_->closed = true;
 }
 
 }  // namespace doorstep
