@@ -64,6 +64,15 @@ private:
   std::atomic<std::uint64_t> wakes_ = 0, resumes_ = 0;
 };
 
+namespace detail {
+inline thread_local caf::scheduled_actor* running_actor = nullptr;
+}
+/// The actor whose message this thread handles. Only in handlers and functions of an on_lane actor, and with its own type.
+template <class Self>
+Self* running() {
+  return static_cast<Self*>(detail::running_actor);
+}
+
 /// Puts an event-based actor class on the lane that its config names as host, from its construction on: set later, first messages from other threads
 /// would run off the lane. Without one (deterministic tests) the actor runs where its system says.
 template <class Base>
@@ -71,6 +80,14 @@ class on_lane : public Base {
 public:
   template <class... Ts>
   explicit on_lane(caf::actor_config& config, Ts&&... xs) : Base(config, std::forward<Ts>(xs)...), lane_(dynamic_cast<lane*>(config.host)) {}
+
+  /// Handlers find their actor by running<>(), so that all actors of a kind share one behavior: ten thousand copies of it do not fit a cache.
+  caf::resumable::resume_result resume(caf::execution_unit* host, std::size_t messages_max) override {
+    auto* const before = std::exchange(detail::running_actor, this);
+    const auto what = Base::resume(host, messages_max);
+    detail::running_actor = before;
+    return what;
+  }
 
   using Base::enqueue;
   void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override { Base::enqueue(std::move(what), lane_ != nullptr ? lane_ : host); }

@@ -34,11 +34,14 @@ outbox_effects& effects() {
 /// The conversation of one mailbox; a value made for each message so that handlers stay a line.
 class turn {
 public:
-  turn(mailbox_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts), now_(self->clock().now()) { effects().clear(); }
+  turn() : self_(running<mailbox_self>()), state_(self_->state), parts_(*state_.parts), now_(self_->clock().now()) { effects().clear(); }
 
   outbox& owed() { return *state_.owed; }
   outbox_effects& out() { return effects(); }
   steady_time now() const { return now_; }
+  mailbox_state& state() { return state_; }
+  const services& parts() const { return parts_; }
+  mailbox_self* self() { return self_; }
 
   void load() {
     parts_.store.load(
@@ -69,7 +72,7 @@ public:
       return;
     }
     self_->monitor(x.session);
-    state_.sessions.push_back({x.session, *slot, x.counts});
+    state_.sessions.push_back({x.session, x.where == self_->where() ? x.out : nullptr, *slot, x.counts});
     if (owed().is_loaded()) greet(state_.sessions.back());
   }
 
@@ -108,13 +111,19 @@ private:
   }
 
   void send_pushes() {
+    thread_local push_messages batch;  // given away only to another lane
     auto& pushes = out().pushes;
     for (auto& session : state_.sessions) {
-      push_messages batch;
       for (auto& p : pushes)
         if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered});
       if (session.counts && out().counts_changed) batch.unread = owed().unread();
-      if (!batch.messages.empty() || batch.unread) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+      if (batch.messages.empty() && !batch.unread) continue;
+      if (session.out)
+        session.out->push(batch);
+      else
+        self_->send(caf::actor_cast<session_actor>(session.who), std::exchange(batch, {}));
+      batch.messages.clear();
+      batch.unread.reset();
     }
   }
 
@@ -138,10 +147,18 @@ private:
   }
 
   void save() {
-    if (!owed().wants_save() || now_ < state_.save_not_before) return;
+    if (!owed().wants_save() || now_ < state_.save_not_before || lingers()) return;
+    state_.lingers_until.reset();
     if (state_.recount == mailbox_state::recounting::after_next_save) state_.recount = mailbox_state::recounting::after_this_save;
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
     self_->send(state_.birth.writer, save_cursor{owed().begin_save(state_.birth.user), when});
+  }
+
+  /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
+  bool lingers() {
+    if (owed().save_is_urgent() || state_.sessions.empty() || state_.draining) return false;
+    if (!state_.lingers_until) state_.lingers_until = now_ + parts_.options.delivery.ack_linger;
+    return now_ < *state_.lingers_until;
   }
 
   /// Nobody is there: first the horizon is closed durably, then the SHARD is asked whether the mailbox may go.
@@ -168,7 +185,7 @@ private:
     auto at = owed().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
     if (state_.sessions.empty()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
-    if (owed().wants_save()) consider(state_.save_not_before);
+    if (owed().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
     if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
     self_->ring_at(state_.rings_at);
@@ -180,26 +197,26 @@ private:
   steady_time now_;
 };
 
-void loaded(mailbox_self* self, const services& parts, const result<stored_mailbox>& what) {
-  turn now{self, parts};
-  auto& state = self->state;
+void loaded(const result<stored_mailbox>& what) {
+  turn now;
+  auto& state = now.state();
   if (now.owed().is_loaded()) return;
   if (!what) {
     if (state.load_failures++ == 0)
       log_line(log_level::warn, "mailbox", "load-failed").with("user", state.birth.user.text()).with("why", to_string(what.error()));
     state.rings_at = now.now() + store_retry;
-    self->ring_at(state.rings_at);
+    now.self()->ring_at(state.rings_at);
     return;
   }
-  parts.counts.mailboxes_loaded.add();
+  now.parts().counts.mailboxes_loaded.add();
   now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
   for (const auto& session : state.sessions) now.greet(session);
   now.finish();
 }
 
-void rang(mailbox_self* self, const services& parts) {
-  turn now{self, parts};
-  self->state.rings_at = steady_time::max();
+void rang() {
+  turn now;
+  now.state().rings_at = steady_time::max();
   if (!now.owed().is_loaded()) {
     now.load();
     return;
@@ -208,9 +225,9 @@ void rang(mailbox_self* self, const services& parts) {
   now.finish();
 }
 
-void saved(mailbox_self* self, const services& parts, bool durable) {
-  turn now{self, parts};
-  auto& state = self->state;
+void saved(bool durable) {
+  turn now;
+  auto& state = now.state();
   if (!durable) {
     now.owed().save_failed();
     if (state.recount == mailbox_state::recounting::after_this_save) state.recount = mailbox_state::recounting::after_next_save;
@@ -219,109 +236,121 @@ void saved(mailbox_self* self, const services& parts, bool durable) {
     now.owed().saved(now.now(), now.out());
     if (state.recount == mailbox_state::recounting::after_this_save) {
       state.recount = mailbox_state::recounting::no;
-      parts.store.load(state.birth.user, 0,
-                       [me = caf::actor_cast<mailbox_actor>(self)](result<stored_mailbox> x) { caf::anon_send(me, unread_counted{std::move(x)}); });
+      now.parts().store.load(state.birth.user, 0, [me = caf::actor_cast<mailbox_actor>(now.self())](result<stored_mailbox> x) {
+        caf::anon_send(me, unread_counted{std::move(x)});
+      });
     }
   }
   now.finish();
 }
 
-}  // namespace
+void ended(const caf::down_msg& x) {
+  turn now;
+  now.drop_session(x.source);
+  now.finish();
+}
 
-mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, mailbox_birth birth) {
-  self->state.birth = std::move(birth);
-  self->state.owed.emplace(outbox_options_of(parts->options.delivery), jitter);
-  self->state.idle_since = self->clock().now();
-  self->set_down_handler([=](const caf::down_msg& x) {
-    turn now{self, *parts};
-    now.drop_session(x.source);
-    now.finish();
-  });
-  if (self->state.birth.replaces_dead)
-    self->send(self->state.birth.writer, settle_writes{});
-  else
-    turn{self, *parts}.load();
-
+/// One for all mailboxes (see on_lane::resume): nothing is captured.
+mailbox_actor::behavior_type make_behavior() {
   return {
-      [=](const deliver& x) {
-        turn now{self, *parts};
-        ++self->state.seen;
+      [](const deliver& x) {
+        turn now;
+        ++now.state().seen;
         now.owed().deliver(x.messages, now.now(), now.out());
         if (now.owed().is_loaded()) now.finish();
       },
-      [=](const attach& x) {
-        turn now{self, *parts};
-        ++self->state.seen;
+      [](const attach& x) {
+        turn now;
+        ++now.state().seen;
         now.add_session(x);
         if (now.owed().is_loaded()) now.finish();
       },
-      [=](detach) {
-        turn now{self, *parts};
-        now.drop_session(caf::actor_cast<caf::actor_addr>(self->current_sender()));
+      [](detach) {
+        turn now;
+        now.drop_session(caf::actor_cast<caf::actor_addr>(now.self()->current_sender()));
         if (now.owed().is_loaded()) now.finish();
       },
-      [=](const ack_messages& x) {
-        turn now{self, *parts};
+      [](const ack_messages& x) {
+        turn now;
         if (const auto slot = now.slot_of_sender()) {
           now.owed().ack(*slot, x.request, x.up_to, x.ids, now.now(), now.out());
           if (now.owed().is_loaded()) now.finish();
         }
       },
-      [=](const nack_messages& x) {
-        turn now{self, *parts};
-        parts->counts.nacked.add(static_cast<double>(x.ids.size()));
+      [](const nack_messages& x) {
+        turn now;
+        now.parts().counts.nacked.add(static_cast<double>(x.ids.size()));
         now.owed().nack(x.ids, now.now(), now.out(), now.slot_of_sender().value_or(outbox::slots_max));
         if (now.owed().is_loaded()) now.finish();
       },
-      [=](const read_messages& x) {
-        turn now{self, *parts};
+      [](const read_messages& x) {
+        turn now;
         if (now.owed().is_loaded()) {
-          if (now.owed().read(x.up_to, now.out())) self->state.recount = mailbox_state::recounting::after_next_save;
+          if (now.owed().read(x.up_to, now.out())) now.state().recount = mailbox_state::recounting::after_next_save;
           now.finish();
         }
       },
-      [=](writes_settled) {
-        turn{self, *parts}.load();
-      },
-      [=](const mailbox_read& x) { loaded(self, *parts, x.what); },
-      [=](const page_read& x) {
-        turn now{self, *parts};
+      [](writes_settled) { turn{}.load(); },
+      [](const mailbox_read& x) { loaded(x.what); },
+      [](const page_read& x) {
+        turn now;
         if (x.page)
           now.owed().page(*x.page, now.now(), now.out());
         else
           now.owed().page_failed(now.now());
         now.finish();
       },
-      [=](const unread_counted& x) {
-        turn now{self, *parts};
+      [](const unread_counted& x) {
+        turn now;
         if (x.what) now.owed().recounted(x.what->unread, now.out(), x.what->page.complete_to);
         now.finish();
       },
-      [=](cursor_saved x) { saved(self, *parts, x.durable); },
-      [=](alarm) { rang(self, *parts); },
-      [=](passivate) {
-        parts->counts.mailboxes_passivated.add();
+      [](cursor_saved x) { saved(x.durable); },
+      [](alarm) { rang(); },
+      [](passivate) {
+        auto* self = running<mailbox_self>();
+        self->state.parts->counts.mailboxes_passivated.add();
         self->quit();
       },
-      [=](drain) {
-        turn now{self, *parts};
-        self->state.draining = true;
-        while (!self->state.sessions.empty()) now.drop_session(caf::actor_cast<caf::actor_addr>(self->state.sessions.back().who));
+      [](drain) {
+        turn now;
+        auto& state = now.state();
+        state.draining = true;
+        while (!state.sessions.empty()) now.drop_session(caf::actor_cast<caf::actor_addr>(state.sessions.back().who));
         if (now.owed().is_loaded())
           now.finish();
         else
-          self->quit();
+          now.self()->quit();
       },
-      [=](const look_at_mailbox&) {
+      [](const look_at_mailbox&) {
+        const auto* self = running<mailbox_self>();
         return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.sessions.size(), self->clock().now())};
       },
-      [=](look) -> actor_report {
+      [](look) -> actor_report {
+        auto* self = running<mailbox_self>();
         auto& state = self->state;
         actor_report x{"mailbox", std::string(state.birth.user.text()), {}, 0, self->mailbox().size(), state.age.now(), {}};
         x.numbers = {{"in_flight", state.owed->in_flight_count()}, {"queued", state.owed->queued_count()}, {"sessions", state.sessions.size()}};
         return x;
       },
   };
+}
+
+}  // namespace
+
+mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, mailbox_birth birth) {
+  auto& state = self->state;
+  state.parts = parts;
+  state.birth = std::move(birth);
+  state.owed.emplace(outbox_options_of(parts->options.delivery), jitter);
+  state.idle_since = self->clock().now();
+  self->set_down_handler(ended);
+  if (state.birth.replaces_dead)
+    self->send(state.birth.writer, settle_writes{});
+  else
+    turn{}.load();
+  static const auto shared = make_behavior();
+  return shared;
 }
 
 }  // namespace doorstep

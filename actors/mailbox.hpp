@@ -4,6 +4,7 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
+#include "actors/outlet.hpp"
 #include "actors/services.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -28,16 +29,19 @@ struct mailbox_state {
 
   struct session {
     caf::strong_actor_ptr who;
+    std::shared_ptr<outlet> out;  ///< null when the session is on another lane
     unsigned slot;
     bool counts;
   };
 
+  const services* parts = nullptr;
   mailbox_birth birth;
   std::optional<outbox> owed;
   std::vector<session> sessions;
   std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max();
   steady_time idle_since{}, save_not_before{};
+  std::optional<steady_time> lingers_until;                                                 ///< acks nobody waits for wait for more of them
   enum class recounting { no, after_next_save, after_this_save } recount = recounting::no;  ///< the store counts unread messages by the saved record
   bool draining = false;
   std::uint64_t load_failures = 0;

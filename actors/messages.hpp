@@ -24,6 +24,9 @@
 
 namespace doorstep {
 
+class lane;
+class outlet;
+
 // --- source -> PARTITION -> ROUTER -> log -------------------------------------------------------------------------------------------------
 
 /// Records of the partition, as the source handed them over.
@@ -76,6 +79,8 @@ struct attach {
   address user;
   sequence resume;
   bool counts = false;
+  std::shared_ptr<outlet> out;  ///< for a MAILBOX on the same lane
+  const lane* where = nullptr;
 };
 /// MAILBOX -> SESSION: from here on pushes come. `floor` is the acked floor.
 struct attached {

@@ -32,7 +32,7 @@ bool is_stale(partition_self self, const take_records& x) {
   return false;
 }
 
-void take(partition_self self, const services& parts, const take_records& x) {
+void take(partition_self self, const services& parts, take_records& x) {
   auto& state = self->state;
   if (x.records.empty()) return;
   if (is_stale(self, x)) {
@@ -48,7 +48,7 @@ void take(partition_self self, const services& parts, const take_records& x) {
   state.progress->open(first, x.records.back().offset, x.records.size());
   state.records += x.records.size();
   parts.counts.records_in.add(static_cast<double>(x.records.size()));
-  self->send(state.birth.router, route_records{state.run, state.from, state.progress->watermark(), x.records});
+  self->send(state.birth.router, route_records{state.run, state.from, state.progress->watermark(), std::move(x.records)});
 }
 
 void finished(partition_self self, const routed& x) {
@@ -95,7 +95,7 @@ partition_actor::behavior_type partition(partition_self self, const services* pa
       origin_partition{state.birth.source->name(), state.birth.generation, state.birth.what.topic, state.birth.what.partition});
   state.birth.source->grant(state.birth.what, state.birth.options->in_flight_max);
   return {
-      [=](const take_records& x) { take(self, *parts, x); },
+      [=](take_records& x) { take(self, *parts, x); },
       [=](const routed& x) { finished(self, x); },
       [=](revoke) { self->quit(); },
       [=](alarm) { rewind(self); },

@@ -28,27 +28,33 @@ private:
   session_actor who_;
 };
 
+milliseconds part_of(milliseconds spread) {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
+}
+
 class turn {
 public:
-  turn(session_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts) {}
+  turn() : self_(running<session_self>()), state_(self_->state), parts_(*state_.parts) {}
 
   void connected(const client_connected& x) {
     auto user = address::user(x.who.user);
     if (!user) {
-      state_.socket->close(close_code::bad_token, "the token's user is no valid address", {});
+      out().close(close_code::bad_token, "the token's user is no valid address", {});
       return;
     }
     state_.user = *user;
     state_.who = x.who;
     state_.request = x.request;
     for (const auto& [of, seq] : x.request.resume)
-      if (of == state_.user) state_.seen = std::max(state_.seen, seq);
+      if (of == state_.user) out().note_seen(seq);
     attach_to_mailbox();
   }
 
   void attach_to_mailbox() {
     const auto where = shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size()));
-    self_->send((*state_.shards)[static_cast<std::size_t>(where)], attach{self_->ctrl(), state_.user, state_.seen, state_.request.counts});
+    self_->send((*state_.shards)[static_cast<std::size_t>(where)],
+                attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out, self_->where()});
   }
 
   void attached_to(const attached& x) {
@@ -71,7 +77,8 @@ public:
     hello.expires_at = state_.who.expires_at;
     std::vector<server::event> events{std::move(hello)};
     if (state_.request.counts) events.push_back(server::counts{x.unread});
-    state_.socket->send(events);
+    out().send(std::move(events));
+    out().open();
   }
 
   /// The mailbox failed and is made anew: this session asks for it again, as a client that reconnects would.
@@ -80,33 +87,8 @@ public:
     ring(reattach_delay);
   }
 
-  void push(const push_messages& x) {
-    for (const auto& p : x.messages) state_.seen = std::max(state_.seen, p.what->seq);
-    if (!x.messages.empty()) state_.socket->push(x.messages);
-    std::vector<server::event> more;
-    if (x.unread) more.push_back(server::counts{*x.unread});
-    take_later(more);
-    if (!more.empty()) state_.socket->send(more);
-  }
-
-  /// A receipt that was asked for by id goes at once; the others wait for company.
   void receipts(const acks_saved& x) {
-    std::vector<server::event> now;
-    for (const auto& r : x.receipts) {
-      if (r.id != 0) {
-        now.push_back(r);
-        continue;
-      }
-      auto& later = state_.later;
-      if (!r.up_to.empty() && (later.up_to.empty() || later.up_to.front().second < r.up_to.front().second)) later.up_to = r.up_to;
-      later.ids.insert(later.ids.end(), r.ids.begin(), r.ids.end());
-    }
-    if (!now.empty()) {
-      take_later(now);
-      state_.socket->send(now);
-    } else if (!state_.later.up_to.empty() || !state_.later.ids.empty()) {
-      ring(parts_.options.delivery.receipt_delay);
-    }
+    if (out().add_receipts(x.receipts)) ring(parts_.options.delivery.receipt_delay);
   }
 
   void rang() {
@@ -115,9 +97,7 @@ public:
       attach_to_mailbox();
       return;
     }
-    std::vector<server::event> events;
-    take_later(events);
-    if (!events.empty()) state_.socket->send(events);
+    out().send_waiting_receipts();
   }
 
   void said(const client::command& x) {
@@ -130,12 +110,27 @@ public:
     }
   }
 
-  void reply_error(request_id id, failure what) { state_.socket->send({server::error{id, std::move(what)}}); }
+  void reply_error(request_id id, failure what) { out().send({server::error{id, std::move(what)}}); }
+
+  outlet& out() { return *state_.out; }
+  session_state& state() { return state_; }
+  session_self* self() { return self_; }
+
+  void leave() {
+    if (state_.box) self_->send(state_.box, detach{});
+    out().forget();
+    self_->quit();
+  }
+
+  void refused(const not_attached& x) {
+    out().close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
+                part_of(parts_.options.runtime.reconnect_spread));
+  }
 
 private:
   void on(const client::connect& x) { reply_error(x.id, {ec::malformed, "this session is connected already", "connect"}); }
   void on(const client::pong&) {}
-  void on(const client::ping& x) { state_.socket->send({server::pong{x.id}}); }
+  void on(const client::ping& x) { out().send({server::pong{x.id}}); }
   void on(const client::refresh&) {}  // verified by the net floor, which calls refreshed()
   void on(const client::unsupported& x) { reply_error(x.id, {ec::unsupported, x.what + " is not offered by this server", x.what}); }
 
@@ -167,7 +162,7 @@ private:
   }
 
   void done(request_id id) {
-    if (id != 0) state_.socket->send({server::done{id}});
+    if (id != 0) out().send({server::done{id}});
   }
 
   /// The seq named for this user's address; any other address is refused and changes nothing.
@@ -183,11 +178,6 @@ private:
     return found;
   }
 
-  void take_later(std::vector<server::event>& events) {
-    if (state_.later.up_to.empty() && state_.later.ids.empty()) return;
-    events.push_back(std::exchange(state_.later, {}));
-  }
-
   void ring(milliseconds delay) {
     if (!std::exchange(state_.rings, true)) self_->ring_at(self_->clock().now() + delay);
   }
@@ -197,16 +187,42 @@ private:
   const services& parts_;
 };
 
-milliseconds part_of(milliseconds spread) {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
+/// One for all sessions (see on_lane::resume): nothing is captured.
+session_actor::behavior_type make_behavior() {
+  return {
+      [](const client_connected& x) { turn{}.connected(x); },
+      [](const client_said& x) {
+        turn now;
+        for (const auto& command : x.commands) now.said(command);
+      },
+      [](const client_refreshed& x) {
+        turn now;
+        now.state().who = x.who;
+        now.out().send({server::done{x.request}});
+      },
+      [](client_gone) { turn{}.leave(); },
+      [](const attached& x) { turn{}.attached_to(x); },
+      [](const not_attached& x) { turn{}.refused(x); },
+      [](const push_messages& x) { running<session_self>()->state.out->push(x); },
+      [](const acks_saved& x) { turn{}.receipts(x); },
+      [](const history_read& x) {
+        turn now;
+        if (x.page)
+          now.out().send({server::history{x.request, x.page->messages, x.page->more}});
+        else
+          now.reply_error(x.request, x.page.error());
+      },
+      [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },
+      [](alarm) { turn{}.rang(); },
+  };
 }
 
 }  // namespace
 
 session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket,
                                      const std::vector<shard_actor>* shards) {
-  self->state.socket = std::move(socket);
+  self->state.parts = parts;
+  self->state.out = std::make_shared<outlet>(std::move(socket));
   self->state.shards = shards;
   parts->counts.sessions.add(1);
   parts->counts.sessions_opened.add();
@@ -214,49 +230,12 @@ session_actor::behavior_type session(session_self* self, const services* parts, 
     parts->counts.sessions.add(-1);
     parts->counts.sessions_closed.add();
   });
-  self->set_down_handler([=](const caf::down_msg& x) {
-    if (self->state.box && x.source == self->state.box->address()) turn{self, *parts}.mailbox_gone();
+  self->set_down_handler([](const caf::down_msg& x) {
+    turn now;
+    if (now.state().box && x.source == now.state().box->address()) now.mailbox_gone();
   });
-  return {
-      [=](const client_connected& x) {
-        turn{self, *parts}.connected(x);
-      },
-      [=](const client_said& x) {
-        for (const auto& command : x.commands) turn{self, *parts}.said(command);
-      },
-      [=](const client_refreshed& x) {
-        self->state.who = x.who;
-        self->state.socket->send({server::done{x.request}});
-      },
-      [=](client_gone) {
-        if (self->state.box) self->send(self->state.box, detach{});
-        self->state.socket.reset();
-        self->quit();
-      },
-      [=](const attached& x) {
-        turn{self, *parts}.attached_to(x);
-      },
-      [=](const not_attached& x) {
-        self->state.socket->close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
-                                  part_of(parts->options.runtime.reconnect_spread));
-      },
-      [=](const push_messages& x) {
-        turn{self, *parts}.push(x);
-      },
-      [=](const acks_saved& x) {
-        turn{self, *parts}.receipts(x);
-      },
-      [=](const history_read& x) {
-        if (x.page)
-          self->state.socket->send({server::history{x.request, x.page->messages, x.page->more}});
-        else
-          turn{self, *parts}.reply_error(x.request, x.page.error());
-      },
-      [=](const send_away& x) { self->state.socket->close(x.code, x.reason, part_of(x.spread)); },
-      [=](alarm) {
-        turn{self, *parts}.rang();
-      },
-  };
+  static const auto shared = make_behavior();
+  return shared;
 }
 
 std::shared_ptr<connection_handler> make_session_handler(session_actor who) { return std::make_shared<handler>(std::move(who)); }

@@ -4,6 +4,7 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
+#include "actors/outlet.hpp"
 #include "actors/services.hpp"
 #include "net/connection.hpp"
 
@@ -19,15 +20,14 @@ struct session_state {
   explicit session_state(on_lane<session_actor::base>*) {}
   static inline const char* name = "session";
 
-  std::shared_ptr<connection> socket;
+  const services* parts = nullptr;
+  std::shared_ptr<outlet> out;
   const std::vector<shard_actor>* shards = nullptr;
   address user;
   identity who;
   client::connect request;
   mailbox_actor box;  ///< null until attached
-  sequence seen;      ///< the highest seq pushed here or named by resume
   bool greeted = false, rings = false;
-  server::receipt later;               ///< receipts that ride on the next push
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };
 using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;

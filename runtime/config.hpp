@@ -53,7 +53,8 @@ struct delivery_config {
   milliseconds ack_timeout{30'000};
   milliseconds retry_base{1'000};
   milliseconds retry_max{60'000};
-  milliseconds receipt_delay{5'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
+  milliseconds receipt_delay{4'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
+  milliseconds ack_linger{1'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
   std::size_t backlog_max = 256;         ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
   std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window

@@ -195,6 +195,8 @@ constexpr option options[] = {
     duration("delivery.retry_max", in<&c::delivery, &delivery_config::retry_max>, 1, day, "No retry waits longer than this."),
     duration("delivery.receipt_delay", in<&c::delivery, &delivery_config::receipt_delay>, 0, minute,
              "A receipt nobody asked for by id rides on the next push, at the latest after this."),
+    duration("delivery.ack_linger", in<&c::delivery, &delivery_config::ack_linger>, 0, minute,
+             "Acks without an id wait this long for others of the same user before they are written; what a crash takes of them is delivered again, flagged."),
     duration("delivery.passivate_after", in<&c::delivery, &delivery_config::passivate_after>, 10, day,
              "A mailbox without a session leaves memory after this long without news."),
     count("delivery.backlog_max", in<&c::delivery, &delivery_config::backlog_max>, 1, 100'000,

@@ -360,7 +360,7 @@ void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_e
 bool outbox::read(sequence up_to, outbox_effects& out) {
   if (up_to <= read_upto_) return false;
   read_upto_ = up_to;
-  make_dirty(false);
+  make_dirty(true);  // the store counts what is left by the saved record
   recounting_ = !loaded_ || up_to < std::max(highest_, counted_);
   since_recount_.clear();
   if (recounting_) return true;

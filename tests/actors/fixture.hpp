@@ -144,6 +144,9 @@ protected:
     say(x, client::ack{id, {{address::user(user).value(), seq}}, {}});
   }
 
+  /// How often alice's cursor was written.
+  std::uint64_t versions() const { return store_.record_of(address::user("alice").value()).version; }
+
   static event made_event(const std::string& id, const std::string& to) {
     event x;
     x.id = id;

@@ -199,12 +199,39 @@ TEST_F(mailbox_test, a_receipt_nobody_waits_for_rides_on_the_next_push) {
   auto& phone = connect("alice");
   publish_to("alice", "1");
   ack_up_to(phone, "alice", phone.seen->pushes[0].what->seq, 0);
+  pass(options_.delivery.ack_linger);
   EXPECT_TRUE(phone.seen->receipts.empty());
   publish_to("alice", "2");
   EXPECT_EQ(phone.seen->receipts.size(), 1U);
   ack_up_to(phone, "alice", phone.seen->pushes[1].what->seq, 0);
+  pass(options_.delivery.ack_linger);
   pass(options_.delivery.receipt_delay);
   EXPECT_EQ(phone.seen->receipts.size(), 2U);
+}
+
+TEST_F(mailbox_test, acks_nobody_waits_for_are_written_together_and_one_with_an_id_at_once) {
+  auto& phone = connect("alice");
+  const auto before = versions();
+  for (const auto* id : {"1", "2", "3"}) {
+    publish_to("alice", id);
+    ack_up_to(phone, "alice", phone.seen->pushes.back().what->seq, 0);
+  }
+  EXPECT_EQ(versions(), before);
+  pass(options_.delivery.ack_linger);
+  EXPECT_EQ(versions(), before + 1);
+  publish_to("alice", "4");
+  ack_up_to(phone, "alice", phone.seen->pushes.back().what->seq, 9);
+  EXPECT_EQ(versions(), before + 2);
+}
+
+TEST_F(mailbox_test, what_was_acked_is_written_when_the_last_session_leaves) {
+  auto& phone = connect("alice");
+  publish_to("alice", "1");
+  const auto before = versions();
+  ack_up_to(phone, "alice", phone.seen->pushes.back().what->seq, 0);
+  EXPECT_EQ(versions(), before);
+  disconnect(phone);
+  EXPECT_GT(versions(), before);
 }
 
 TEST_F(mailbox_test, unread_counts_follow_messages_and_reading) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way out of one SESSION: what its socket is sent, in order. Lives on the session's lane. A MAILBOX of the same lane pushes here itself: a message to
+// the SESSION only to have it call the socket was a sixth of a push's cost. One on another lane sends push_messages to the SESSION.
+#pragma once
+
+#include "actors/messages.hpp"
+#include "net/connection.hpp"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace doorstep {
+
+class outlet {
+public:
+  explicit outlet(std::shared_ptr<connection> socket) : socket_(std::move(socket)) {}
+
+  /// Before open() it is kept: the client's first frame is `connected`.
+  void push(const push_messages& x);
+  /// The client has been greeted.
+  void open();
+  /// Events of the SESSION itself.
+  void send(std::vector<server::event> events);
+  /// A receipt that was asked for by id goes at once; the others ride on what comes next. @returns true when some wait for that.
+  bool add_receipts(const std::vector<server::receipt>& receipts);
+  void send_waiting_receipts() { send({}); }
+  void close(close_code code, std::string reason, milliseconds delay);
+  /// The socket is gone: nothing is sent any more.
+  void forget() { socket_.reset(); }
+
+  sequence seen() const { return seen_; }  ///< the highest seq pushed here or named by resume
+  void note_seen(sequence seq) { seen_ = std::max(seen_, seq); }
+
+private:
+  std::shared_ptr<connection> socket_;
+  sequence seen_;
+  bool open_ = false;
+  server::receipt later_;            ///< receipts that ride on the next frame
+  std::vector<push_messages> held_;  ///< before open(); a mailbox's window bounds it
+};
+
+}  // namespace doorstep
