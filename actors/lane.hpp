@@ -14,6 +14,7 @@
 #include <caf/scoped_execution_unit.hpp>
 #include <caf/weak_intrusive_ptr.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -21,6 +22,9 @@
 #include <vector>
 
 namespace doorstep {
+
+/// Memory of an actor outside the actor that its next message will need. The lane asks for it while other actors work.
+using hot_places = std::array<const void*, 3>;
 
 /// The execution unit of one loop. Made before and destroyed after the actors on it; the loop is stopped in between.
 class lane final : public caf::scoped_execution_unit {
@@ -44,6 +48,11 @@ private:
     bool operator<(const timed& other) const { return at > other.at; }
   };
 
+  struct waiting {
+    caf::resumable* job;
+    const hot_places* hot;  ///< inside the actor, or null
+  };
+
   void take_foreign();
   void schedule_run();
   void run();
@@ -51,14 +60,14 @@ private:
   void ring();
 
   loop& where_;
-  std::vector<caf::resumable*> ready_;
+  std::vector<waiting> ready_;
   bool scheduled_ = false;
   std::priority_queue<timed> alarms_;
   boost::asio::steady_timer timer_;
   steady_time armed_for_ = steady_time::max();
 
   std::mutex mutex_;  // guards the next two
-  std::vector<caf::resumable*> foreign_;
+  std::vector<waiting> foreign_;
   bool woken_ = false;
 
   std::atomic<std::uint64_t> wakes_ = 0, resumes_ = 0;
@@ -66,7 +75,8 @@ private:
 
 namespace detail {
 inline thread_local caf::scheduled_actor* running_actor = nullptr;
-}
+inline thread_local const hot_places* hot_of_enqueued = nullptr;  // CAF names only the job when it puts an actor on the lane
+}  // namespace detail
 /// The actor whose message this thread handles. Only in handlers and functions of an on_lane actor, and with its own type.
 template <class Self>
 Self* running() {
@@ -90,7 +100,11 @@ public:
   }
 
   using Base::enqueue;
-  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override { Base::enqueue(std::move(what), lane_ != nullptr ? lane_ : host); }
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override {
+    detail::hot_of_enqueued = &hot_;
+    Base::enqueue(std::move(what), lane_ != nullptr ? lane_ : host);
+    detail::hot_of_enqueued = nullptr;
+  }
 
   /// Sends this actor `alarm` at `at`: by the lane's timer, or by the system's clock where there is no lane.
   void ring_at(steady_time at) {
@@ -101,9 +115,11 @@ public:
                                      caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, alarm{}));
   }
   lane* where() const { return lane_; }
+  void keep_hot(const hot_places& x) { hot_ = x; }
 
 private:
   lane* lane_;
+  hot_places hot_{};
 };
 
 /// Spawns a function-based actor on a lane (null: on the system's scheduler). It starts with its first message.

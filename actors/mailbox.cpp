@@ -73,7 +73,14 @@ public:
     }
     self_->monitor(x.session);
     state_.sessions.push_back({x.session, x.where == self_->where() ? x.out : nullptr, *slot, x.counts});
+    note_hot();
     if (owed().is_loaded()) greet(state_.sessions.back());
+  }
+
+  /// What a push to the first session touches.
+  void note_hot() {
+    const auto* out = state_.sessions.empty() ? nullptr : state_.sessions.front().out.get();
+    self_->keep_hot({out, out != nullptr ? out->socket() : nullptr});
   }
 
   /// Only a loaded mailbox knows its floor; so sessions that came before wait for it.
@@ -87,6 +94,7 @@ public:
     owed().detach(found->slot, now_);
     self_->demonitor(who);
     state_.sessions.erase(found);
+    note_hot();
   }
 
   std::optional<unsigned> slot_of_sender() const {

@@ -7,10 +7,10 @@
 #include "actors/outlet.hpp"
 #include "actors/services.hpp"
 
+#include <boost/container/small_vector.hpp>
 #include <caf/stateful_actor.hpp>
 
 #include <optional>
-#include <vector>
 
 namespace doorstep {
 
@@ -37,7 +37,7 @@ struct mailbox_state {
   const services* parts = nullptr;
   mailbox_birth birth;
   std::optional<outbox> owed;
-  std::vector<session> sessions;
+  boost::container::small_vector<session, 1> sessions;
   std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max();
   steady_time idle_since{}, save_not_before{};

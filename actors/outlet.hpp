@@ -29,7 +29,8 @@ public:
   /// The socket is gone: nothing is sent any more.
   void forget() { socket_.reset(); }
 
-  sequence seen() const { return seen_; }  ///< the highest seq pushed here or named by resume
+  const void* socket() const { return socket_.get(); }  ///< only to be compared or asked for
+  sequence seen() const { return seen_; }               ///< the highest seq pushed here or named by resume
   void note_seen(sequence seq) { seen_ = std::max(seen_, seq); }
 
 private:

@@ -42,7 +42,10 @@ public:
   }
 
   void take(const log_batch& batch) {
-    for (const auto& record : batch.records) {
+    constexpr std::size_t ahead = 4;
+    for (std::size_t i = 0; i < batch.records.size(); ++i) {
+      const auto& record = batch.records[i];
+      if (i + ahead < batch.records.size()) __builtin_prefetch(batch.records[i + ahead].what.get());
       const auto& m = *record.what;
       if (state_.origins.is_replay(record.came_from, m.to, m.seq.offset())) {
         parts_.counts.replays.add();
@@ -170,7 +173,7 @@ private:
     return state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
   }
 
-  void forget(std::unordered_map<address, shard_state::entry>::iterator found) {
+  void forget(decltype(shard_state::boxes)::iterator found) {
     state_.owners.erase(found->second.box->address());
     state_.boxes.erase(found);
     parts_.counts.mailboxes.add(-1);

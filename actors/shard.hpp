@@ -9,6 +9,8 @@
 
 #include <caf/stateful_actor.hpp>
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <deque>
 #include <unordered_map>
 #include <unordered_set>
@@ -33,7 +35,7 @@ struct shard_state {
   };
 
   shard_birth birth;
-  std::unordered_map<address, entry> boxes;
+  boost::unordered_flat_map<address, entry, std::hash<address>> boxes;  ///< a lookup costs two cache misses; entries move when it grows
   std::unordered_map<caf::actor_addr, address> owners;
   std::unordered_map<address, std::deque<steady_time>> deaths;  ///< recent restarts of a mailbox that failed
   std::vector<entry*> touched;

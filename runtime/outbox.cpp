@@ -63,7 +63,12 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
       continue;
     }
     known_ = x->seq;
-    if (!cursor_.is_acked(x->seq)) queue_.push_back(x);
+    if (cursor_.is_acked(x->seq)) continue;
+    // The common case does not touch the queue: it would be one more cache miss.
+    if (queue_.empty() && newcomers_ == 0 && may_push() && has_room_for(x->seq))
+      push_first(x, now, out);
+    else
+      queue_.push_back(x);
   }
   if (loaded_) fill(now, out);
 }
@@ -155,18 +160,23 @@ void outbox::detach(unsigned slot, steady_time) {
 void outbox::fill(steady_time now, outbox_effects& out) {
   if (may_push()) {
     greet_newcomers(now, out);
-    while (!queue_.empty() && flight_.size() < options_.window && hole_is_left_for(queue_.front()->seq)) {
-      flight_.push_back({.what = std::move(queue_.front())});
+    while (!queue_.empty() && has_room_for(queue_.front()->seq)) {
+      push_first(std::move(queue_.front()), now, out);
       queue_.pop_front();
-      flight_.back().maybe_pushed = flight_.back().what->seq <= flag_upto_;
-      push_round(flight_.back(), now, out);
     }
   }
   want_more(out);
 }
 
+void outbox::push_first(message_ptr what, steady_time now, outbox_effects& out) {
+  const bool maybe_pushed = what->seq <= flag_upto_;
+  flight_.push_back({.what = std::move(what), .maybe_pushed = maybe_pushed});
+  push_round(flight_.back(), now, out);
+}
+
 /// Rule 5: a message below a hole is always let through: there are never more of them than were pushed before, and the floor needs them.
-bool outbox::hole_is_left_for(sequence seq) const {
+bool outbox::has_room_for(sequence seq) const {
+  if (flight_.size() >= options_.window) return false;
   const auto& above = cursor_.above();
   return above.size() < options_.holes_max || (!above.empty() && seq < *above.rbegin());
 }
@@ -248,19 +258,19 @@ std::optional<steady_time> outbox::next_due() const {
 
 // --- acks -------------------------------------------------------------------------------------------------------------------------------
 
-void outbox::mark_acked(std::deque<entry>::iterator at, outbox_effects& out) {
+void outbox::mark_acked(entry* at, outbox_effects& out) {
   if (cursor_.ack(at->what->seq)) {
     ++out.acked;
     out.acked_times.emplace_back(at->pushed_at, at->what->appended);
     make_dirty(false);
   }
-  flight_.erase(at);
+  flight_.erase(flight_.begin() + (at - flight_.data()));
 }
 
 bool outbox::ack_by_id(const std::string& id, outbox_effects& out) {
   for (auto at = flight_.begin(); at != flight_.end(); ++at)
     if (at->what->id == id) {
-      mark_acked(at, out);
+      mark_acked(&*at, out);
       return true;
     }
   for (auto at = queue_.begin(); at != queue_.end(); ++at)
@@ -285,7 +295,7 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
         continue;
       }
       const auto index = at - flight_.begin();
-      mark_acked(at, out);
+      mark_acked(&*at, out);
       at = flight_.begin() + index;
       any = true;
     }

@@ -8,9 +8,11 @@
 #include "runtime/message.hpp"
 #include "runtime/stored.hpp"
 
+#include <boost/container/devector.hpp>
+#include <boost/container/small_vector.hpp>
+
 #include <bit>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -145,13 +147,14 @@ private:
   };
 
   bool may_push() const { return attached_ != 0 && horizon_saved_open_; }
-  bool hole_is_left_for(sequence seq) const;
+  bool has_room_for(sequence seq) const;
+  void push_first(message_ptr what, steady_time now, outbox_effects& out);
   void fill(steady_time now, outbox_effects& out);
   void greet_newcomers(steady_time now, outbox_effects& out);
   void push_round(entry& x, steady_time now, outbox_effects& out);
   void push_to(entry& x, unsigned slot, bool flagged, outbox_effects& out);
   void want_more(outbox_effects& out);
-  void mark_acked(std::deque<entry>::iterator at, outbox_effects& out);
+  void mark_acked(entry* at, outbox_effects& out);
   bool ack_by_id(const std::string& id, outbox_effects& out);
   bool settle(pending_ack& x, outbox_effects& out);
   void keep_waiting(pending_ack x);
@@ -180,11 +183,12 @@ private:
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
 
   steady_time first_due_ = steady_time::max();  ///< not later than the first deadline in flight_, so that it costs nothing to ask
-  std::deque<entry> flight_;                    ///< unacked, in the window, by seq
-  std::deque<message_ptr> queue_;               ///< next ones, by seq
-  sequence known_;                              ///< all unacked messages up to here are in flight_ or queue_
-  sequence highest_;                            ///< the highest seq heard of
-  sequence counted_;                            ///< unread_ has counted up to here
+  boost::container::small_vector<entry, 2>
+      flight_;                                     ///< unacked, in the window, by seq; most users have one or none, and that is no further cache miss
+  boost::container::devector<message_ptr> queue_;  ///< next ones, by seq
+  sequence known_;                                 ///< all unacked messages up to here are in flight_ or queue_
+  sequence highest_;                               ///< the highest seq heard of
+  sequence counted_;                               ///< unread_ has counted up to here
   std::vector<sequence> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   bool recounting_ = false;
