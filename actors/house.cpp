@@ -144,10 +144,9 @@ loop* house::home_of(const std::string& user) {
 std::shared_ptr<connection_handler> house::open(std::shared_ptr<connection> who, loop& where) {
   auto& x = *impl_;
   if (x.draining) return nullptr;
-  auto make = &session;
-  auto actor = spawn_on(x.system, x.lane_of(where), make, &x.parts, std::move(who), &std::as_const(x.shards));
-  caf::anon_send(x.node, watch_session{actor});
-  return make_session_handler(std::move(actor));
+  auto made = open_session(x.system, x.lane_of(where), &x.parts, std::move(who), &std::as_const(x.shards));
+  caf::anon_send(x.node, watch_session{std::move(made.actor)});
+  return std::move(made.handler);
 }
 
 void house::publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) {

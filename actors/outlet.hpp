@@ -27,7 +27,22 @@ public:
   void send_waiting_receipts() { send({}); }
   void close(close_code code, std::string reason, milliseconds delay);
   /// The socket is gone: nothing is sent any more.
-  void forget() { socket_.reset(); }
+  void forget() {
+    socket_.reset();
+    detach();
+  }
+
+  /// Acks may go to the mailbox directly while no command of this client waits in the SESSION: they would overtake it.
+  void attach(const address& user, caf::strong_actor_ptr box) {
+    user_ = user;
+    box_ = std::move(box);
+  }
+  void detach() { box_.reset(); }
+  void command_sent() { ++commands_waiting_; }
+  void command_taken() { --commands_waiting_; }
+  bool may_go_direct() const { return box_ && commands_waiting_ == 0; }
+  const address& user() const { return user_; }
+  const caf::strong_actor_ptr& box() const { return box_; }
 
   const void* socket() const { return socket_.get(); }  ///< only to be compared or asked for
   sequence seen() const { return seen_; }               ///< the highest seq pushed here or named by resume
@@ -37,6 +52,9 @@ private:
   std::shared_ptr<connection> socket_;
   sequence seen_;
   bool open_ = false;
+  std::uint32_t commands_waiting_ = 0;
+  caf::strong_actor_ptr box_;  ///< null until attached
+  address user_;
   server::receipt later_;            ///< receipts that ride on the next frame
   std::vector<push_messages> held_;  ///< before open(); a mailbox's window bounds it
 };

@@ -32,11 +32,16 @@ struct session_state {
 };
 using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;
 
-/// @param shards one actor a shard of the log, outliving every session.
-session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<connection> socket,
-                                     const std::vector<shard_actor>* shards);
+session_actor::behavior_type session(session_self* self, const services* parts, std::shared_ptr<outlet> out, const std::vector<shard_actor>* shards);
 
-/// What the socket talks to: turns its calls into messages.
-std::shared_ptr<connection_handler> make_session_handler(session_actor who);
+/// A session and what its socket talks to, which turns calls into messages.
+struct opened_session {
+  session_actor actor;
+  std::shared_ptr<connection_handler> handler;
+};
+/// @param where the lane of the socket's loop; null in deterministic tests.
+/// @param shards one actor a shard of the log, outliving every session.
+opened_session open_session(caf::actor_system& system, lane* where, const services* parts, std::shared_ptr<connection> socket,
+                            const std::vector<shard_actor>* shards);
 
 }  // namespace doorstep

@@ -113,7 +113,6 @@ int main(int argc, char** argv) {
   lane road(system, where);
   auto make_writer = &writer;
   auto make_shard = &shard;
-  auto make_session = &session;
   auto keeper = spawn_on(system, &road, make_writer, &parts);
   const std::vector<shard_actor> shards{spawn_on(system, &road, make_shard, &parts, shard_birth{shard_id{0}, 0, keeper})};
   caf::anon_send(shards[0], doorstep::alarm{});
@@ -125,8 +124,7 @@ int main(int argc, char** argv) {
   for (std::size_t i = 0; i < boxes; ++i) {
     users.push_back(address::user("b" + std::to_string(i)).value());
     sinks.push_back(std::make_shared<counting_sink>(delivered));
-    auto actor = spawn_on(system, &road, make_session, &parts, sinks.back(), &shards);
-    sinks.back()->handler = make_session_handler(actor);
+    sinks.back()->handler = open_session(system, &road, &parts, sinks.back(), &shards).handler;
     sinks.back()->handler->connected({}, identity{std::string(users.back().id()), {}});
   }
   std::this_thread::sleep_for(std::chrono::seconds{1});

@@ -2,13 +2,13 @@
 // The thread behind a loop. A handler that throws ends the process: a socket's state is not to be guessed at.
 #include "net/loop.hpp"
 
-#include <pthread.h>
+#include "runtime/threads.hpp"
 
 namespace doorstep {
 
 loop::loop(std::string name) : alive_(boost::asio::make_work_guard(io_)) {
   thread_ = std::thread([this, name = std::move(name)] {
-    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    name_this_thread(name);
     io_.run();
   });
   id_ = thread_.get_id();  // nothing can ask before the constructor's caller posts something

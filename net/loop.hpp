@@ -31,7 +31,8 @@ public:
   void stop();
 
 private:
-  boost::asio::io_context io_{1};
+  /// One thread runs it and uses its sockets and timers, so the reactor needs no locks; posting from other threads stays safe.
+  boost::asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> alive_;
   std::thread thread_;
   std::thread::id id_;  ///< kept apart: thread_ forgets it in join(), while others may still ask

@@ -53,8 +53,8 @@ struct delivery_config {
   milliseconds ack_timeout{30'000};
   milliseconds retry_base{1'000};
   milliseconds retry_max{60'000};
-  milliseconds receipt_delay{4'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
-  milliseconds ack_linger{1'000};     ///< how long acks without a request id wait for company before the cursor is written
+  milliseconds receipt_delay{3'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
+  milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
   std::size_t backlog_max = 256;         ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
   std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window
@@ -66,7 +66,7 @@ struct log_config {
   std::size_t shards = 8;  ///< fixed at the first start
   std::size_t queue_entries_max = 65536;
   std::size_t batch_entries_max = 4096;  ///< entries of one transaction
-  milliseconds linger{2};                ///< how long records of sources wait for company before a commit
+  milliseconds linger{5};                ///< how long records of sources wait for company before a commit
   std::size_t record_bytes_max = 1024 * 1024;
   milliseconds dedup_window{24 * 3600 * 1000};
 };

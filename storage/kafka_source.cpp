@@ -4,6 +4,7 @@
 #include "storage/kafka_source.hpp"
 
 #include "runtime/log.hpp"
+#include "runtime/threads.hpp"
 #include "storage/kafka_loop.hpp"
 
 #include <algorithm>
@@ -34,7 +35,10 @@ void kafka_source::start(source_listener& listener) {
   if (auto done = client_->subscribe(config_.topics); !done) {
     log_line(log_level::error, "source", "subscribe-failed").with("source", config_.name).with("why", done.error().detail);
   }
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    name_this_thread("kafka-" + name());
+    run();
+  });
 }
 
 void kafka_source::grant(const topic_partition& what, std::size_t records) {

@@ -3,6 +3,8 @@
 // inside a commit and keep a failed fsync to themselves.
 #include "storage/sqlite_checkpoint.hpp"
 
+#include "runtime/threads.hpp"
+
 #include "storage/sqlite_schema.hpp"
 
 #include <SQLiteCpp/Database.h>
@@ -23,10 +25,13 @@ void checkpoint(SQLite::Database& db, const std::string& path) {
 }  // namespace
 
 wal_checkpointer::wal_checkpointer(const std::string& path)
-    : path_(path), db_(std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE, 5000)), due_at_(due_pages) {
+    : path_(path), db_(std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 5000)), due_at_(due_pages) {
   db_->exec("PRAGMA synchronous = FULL");
   db_->exec("PRAGMA wal_autocheckpoint = 0");
-  thread_ = std::thread([this] { copy(); });
+  thread_ = std::thread([this] {
+    name_this_thread("db-checkpoint");
+    copy();
+  });
 }
 
 wal_checkpointer::~wal_checkpointer() {

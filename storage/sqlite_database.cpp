@@ -3,6 +3,7 @@
 #include "storage/sqlite_database.hpp"
 
 #include "runtime/log.hpp"
+#include "runtime/threads.hpp"
 #include "storage/embedded_handover.hpp"
 #include "storage/sqlite_queue.hpp"
 #include "storage/sqlite_reader.hpp"
@@ -140,8 +141,14 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
 
 void sqlite_database::impl::start() {
   if (!owns_log) queue.stop_appends();
-  writing = std::thread([this] { write_on(); });
-  reading = std::thread([this] { reads.answer(*reader); });
+  writing = std::thread([this] {
+    name_this_thread("db-writer");
+    write_on();
+  });
+  reading = std::thread([this] {
+    name_this_thread("db-reader");
+    reads.answer(*reader);
+  });
 }
 
 void sqlite_database::impl::write_on() {

@@ -136,7 +136,7 @@ file_lock::~file_lock() {
 
 result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, database_identity& identity) {
   try {
-    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 5000);
+    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX, 5000);
     db->exec("PRAGMA page_size = 8192");
     if (db->execAndGet("PRAGMA journal_mode = WAL").getString() != "wal")
       return failure{ec::unavailable, store.path + ": this file system does not allow SQLite's write-ahead log", "store.path"};
@@ -156,7 +156,7 @@ result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& s
 
 result<std::unique_ptr<SQLite::Database>> open_for_reading(const store_config& store) {
   try {
-    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE, 5000);
+    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 5000);
     db->exec("PRAGMA query_only = 1");
     db->exec("PRAGMA cache_size = -" + std::to_string(store.cache_bytes / 4 / 1024));
     return db;

@@ -121,12 +121,15 @@ protected:
     settle();
   }
 
+  void open(client_device& x) {
+    auto made = open_session(system_, nullptr, &parts_, x.seen, &shards_);
+    x.actor = std::move(made.actor);
+    x.handler = std::move(made.handler);
+  }
   client_device& connect(const std::string& user, client::connect request = {}) {
     clients_.emplace_back();
     auto& x = clients_.back();
-    auto make = &session;
-    x.actor = spawn_on(system_, nullptr, make, &parts_, x.seen, &shards_);
-    x.handler = make_session_handler(x.actor);
+    open(x);
     x.handler->connected(std::move(request), identity{user, {}});
     settle();
     return x;

@@ -185,9 +185,7 @@ TEST_F(mailbox_test, what_is_said_before_the_mailbox_is_loaded_is_heard_after) {
   const auto id = message_id("/test", "1", address::user("alice").value());
   clients_.emplace_back();
   auto& phone = clients_.back();
-  auto make = &session;
-  phone.actor = spawn_on(system_, nullptr, make, &parts_, phone.seen, &shards_);
-  phone.handler = make_session_handler(phone.actor);
+  open(phone);
   phone.handler->connected({}, identity{"alice", {}});
   phone.handler->commands({client::ack{3, {}, {id}}});
   settle();
