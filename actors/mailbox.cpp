@@ -3,6 +3,7 @@
 
 #include "actors/reports.hpp"
 #include "runtime/log.hpp"
+#include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
@@ -121,9 +122,11 @@ private:
   void send_pushes() {
     thread_local push_messages batch;  // given away only to another lane
     auto& pushes = out().pushes;
+    if (!pushes.empty()) crash_point("push");
+    if (seeded_bug("reordered-push")) std::reverse(pushes.begin(), pushes.end());
     for (auto& session : state_.sessions) {
       for (auto& p : pushes)
-        if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered});
+        if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered && !seeded_bug("flag-dropped")});
       if (session.counts && out().counts_changed) batch.unread = owed().unread();
       if (batch.messages.empty() && !batch.unread) continue;
       if (session.out)
@@ -136,6 +139,7 @@ private:
   }
 
   void send_receipts() {
+    if (!out().receipts.empty()) crash_point("receipt");
     for (auto& session : state_.sessions) {
       acks_saved batch;
       for (auto& r : out().receipts)
@@ -159,7 +163,9 @@ private:
     state_.lingers_until.reset();
     if (state_.recount == mailbox_state::recounting::after_next_save) state_.recount = mailbox_state::recounting::after_this_save;
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
-    self_->send(state_.birth.writer, save_cursor{owed().begin_save(state_.birth.user), when});
+    auto record = owed().begin_save(state_.birth.user);
+    if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(*record.acked.above().rbegin());
+    self_->send(state_.birth.writer, save_cursor{std::move(record), when});
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
@@ -317,6 +323,7 @@ mailbox_actor::behavior_type make_behavior() {
       [](alarm) { rang(); },
       [](passivate) {
         auto* self = running<mailbox_self>();
+        crash_point("passivation");
         self->state.parts->counts.mailboxes_passivated.add();
         self->quit();
       },

@@ -3,6 +3,7 @@
 
 #include "runtime/backoff.hpp"
 #include "runtime/log.hpp"
+#include "runtime/test_points.hpp"
 
 #include <algorithm>
 #include <random>
@@ -58,7 +59,10 @@ void finished(partition_self self, const routed& x) {
     state.failures = 0;
     const auto before = state.progress->watermark();
     const auto records = state.progress->finish(x.first, x.last);
-    if (state.progress->watermark() > before) state.birth.source->commit(state.birth.what, state.progress->watermark());
+    if (state.progress->watermark() > before) {
+      crash_point("source-commit");
+      state.birth.source->commit(state.birth.what, state.progress->watermark());
+    }
     if (records > 0) state.birth.source->grant(state.birth.what, records);
     return;
   }

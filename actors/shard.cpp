@@ -3,6 +3,7 @@
 
 #include "actors/mailbox.hpp"
 #include "runtime/log.hpp"
+#include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
@@ -132,6 +133,7 @@ public:
   }
 
   void drain_mailboxes(const begin_drain& x) {
+    crash_point("drain-begun");
     state_.draining = true;
     state_.drain_asked_by = x.node;
     parts_.log.close_shard(state_.birth.id);
@@ -219,6 +221,7 @@ private:
 
   void finish_drain() {
     if (!state_.draining || !state_.boxes.empty() || state_.saving) return;
+    crash_point("drain-ended");
     if (auto node = caf::actor_cast<caf::actor>(std::exchange(state_.drain_asked_by, nullptr))) caf::anon_send(node, drained{state_.birth.id});
   }
 

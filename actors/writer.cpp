@@ -2,6 +2,7 @@
 #include "actors/writer.hpp"
 
 #include "runtime/log.hpp"
+#include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
@@ -43,6 +44,11 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
       [=](const save_cursor& x) {
         auto& state = self->state;
         state.next.cursors.push_back(x.record);
+        if (seeded_bug("receipt-before-durable")) {
+          self->send(caf::actor_cast<mailbox_actor>(self->current_sender()), cursor_saved{true});
+          if (state.next.cursors.size() >= 64) flush_later(self);
+          return;
+        }
         state.next_waiting.mailboxes.push_back(self->current_sender());
         if (x.when == urgency::now) state.when = urgency::now;
         flush_later(self);

@@ -10,6 +10,10 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
 endif()
 
+option(DOORSTEP_TEST_POINTS "Compile in the crash points and seeded bugs of runtime/test_points.hpp; never for an operator" OFF)
+if(DOORSTEP_TEST_POINTS)
+  add_compile_definitions(DOORSTEP_TEST_POINTS)
+endif()
 option(DOORSTEP_WERROR "Treat warnings as errors" OFF)
 set(DOORSTEP_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them: address,undefined or thread")
 

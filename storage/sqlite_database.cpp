@@ -3,6 +3,7 @@
 #include "storage/sqlite_database.hpp"
 
 #include "runtime/log.hpp"
+#include "runtime/test_points.hpp"
 #include "runtime/threads.hpp"
 #include "storage/embedded_handover.hpp"
 #include "storage/sqlite_queue.hpp"
@@ -171,6 +172,7 @@ void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vecto
   counts.log_queue.add(-static_cast<double>(entries));
   counts.store_queue.add(-static_cast<double>(writes.size()));
   if (!why && !appends.empty()) handover.committed(appends);
+  if (!appends.empty()) crash_point("handed-over");
   for (auto& x : appends) {
     if (why)
       x.done(*why);
@@ -178,6 +180,7 @@ void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vecto
       x.done(std::move(x.verdicts));
   }
   for (auto& x : writes) {
+    if (!x.batch.cursors.empty()) crash_point("cursor-committed");
     if (why)
       x.done(*why);
     else
@@ -199,6 +202,11 @@ std::uint32_t sqlite_database::generation() const { return impl_->identity.gener
 
 bool sqlite_database::append(std::vector<log_entry> entries, admission who, append_done done) {
   const auto count = static_cast<double>(entries.size());
+  if (seeded_bug("accepted-before-fsync")) {
+    done(std::vector<appended>(entries.size(), {verdict::appended, sequence{1}}));
+    done = [](const auto&) {};
+    who = admission::credited;
+  }
   append_work work{std::move(entries), std::move(done), {}};
   impl_->counts.log_queue.add(count);
   const auto put = impl_->queue.put(work, who);

@@ -4,6 +4,7 @@
 
 #include "runtime/log.hpp"
 #include "runtime/origin_filter.hpp"
+#include "runtime/test_points.hpp"
 #include "storage/sqlite_checkpoint.hpp"
 #include "storage/sqlite_flush.hpp"
 #include "storage/sqlite_recovery.hpp"
@@ -134,6 +135,7 @@ std::optional<failure> sqlite_writer::run(std::span<append_work> appends, std::s
   } catch (const SQLite::Exception& x) {
     return impl_->give_back(x, appends);
   }
+  if (!appends.empty()) crash_point("append-committed");
   impl_->take_over(!appends.empty(), !writes.empty());
   impl_->checkpoints.committed(*impl_->db, impl_->log_pages);
   return {};
@@ -165,6 +167,8 @@ void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<
     sql.insert_journal(staged.entry++, bytes);
   }
   flusher.step(std::max(flush_rows_least, 2 * staged.rows.size()));
+  if (staged.appended > 0) crash_point("append-staged");
+  if (!staged.cursors.empty()) crash_point("cursor-staged");
   const auto before = std::chrono::steady_clock::now();
   sql.commit();
   counts.commit_time.observe(std::chrono::steady_clock::now() - before);
