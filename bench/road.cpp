@@ -54,7 +54,7 @@ public:
   bool shares_log() const override { return true; }
   std::vector<shard_position> positions() const override { return {}; }
   void write(store_batch, urgency, store_done<void> done) override { done({}); }
-  void load(address user, std::size_t, store_done<stored_mailbox> done) override { done(stored_mailbox{{std::move(user), {}, {}, {}, 0}, {}, 0}); }
+  void load(address user, std::size_t, store_done<stored_mailbox> done) override { done(stored_mailbox{{std::move(user), {}, {}, {}, 0}, {}, 0, 0}); }
   void read(address, sequence, std::size_t, store_done<stored_page> done) override { done(stored_page{}); }
   void dead_letters(dead_letter_query, store_done<std::vector<dead_letter>> done) override { done(std::vector<dead_letter>{}); }
   void stop() override {}

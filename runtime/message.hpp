@@ -72,6 +72,8 @@ struct dead_letter {
   std::shared_ptr<const event> what;
   unix_ms first, last;
   std::uint32_t attempts = 0;
+  std::uint32_t requeue = 0;  ///< requeue number of the message that died
+  bool requeued = false;      ///< taken back since, as number requeue + 1
 };
 
 }  // namespace doorstep

@@ -19,9 +19,10 @@ struct stored_page {
 
 /// What a mailbox starts from.
 struct stored_mailbox {
-  cursor_record record;      ///< version 0: nobody has written one yet
-  stored_page page;          ///< from the floor on
-  std::uint64_t unread = 0;  ///< stored messages above record.read_upto
+  cursor_record record;           ///< version 0: nobody has written one yet
+  stored_page page;               ///< from the floor on
+  std::uint64_t unread = 0;       ///< stored messages above record.read_upto
+  std::uint64_t above_floor = 0;  ///< stored messages above the floor, acked ones among them
 };
 
 }  // namespace doorstep

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,24 @@ struct shard_position {
   std::uint64_t next_offset = 0;
 };
 
-/// One transaction's worth. Every part is safe to write twice.
+/// A dead letter leaves by compare-and-set: nothing happens unless the row is still there, not requeued, and died as requeue number `requeue`.
+struct dead_letter_change {
+  enum class to : std::uint8_t { requeued, purged };  ///< the row stays and says so / the row goes
+  std::string id;
+  std::uint32_t requeue = 0;
+  to what = to::requeued;
+};
+
+/// One transaction's worth, all or nothing where the engine has transactions: dead letters first, then the cursors that settle them, where it has none.
+/// Every part is safe to write twice.
+///
+/// `dead`: a row is unique by id. One with a lower `requeue` gives way (the message was requeued and died again); else the first one stays.
 struct store_batch {
   std::vector<message_ptr> messages;  ///< those the store does not have yet; none where log and store share one table
   std::vector<cursor_record> cursors;
   std::vector<dead_letter> dead;
   std::vector<shard_position> positions;
+  std::vector<dead_letter_change> dead_changes{};
 };
 
 /// When a write has to be durable.
@@ -35,9 +48,16 @@ enum class urgency {
   soon,  ///< rides on the next commit, at latest after store.commit_interval
 };
 
+/// Which dead letters, oldest entry first. A part that is empty lets everything through.
 struct dead_letter_query {
   std::string after;  ///< id of the last one of the former page, or empty
   std::size_t limit = 100;
+  std::string id{};       ///< only this one
+  std::string address{};  ///< text of the address it was for
+  std::string topic{};
+  std::optional<dead_reason> reason{};
+  std::optional<unix_ms> since{}, until{};  ///< dead_letter::last: at or after / before
+  bool requeued_too = true;                 ///< false: only those that are still dead
 };
 
 template <class T>

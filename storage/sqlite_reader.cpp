@@ -58,8 +58,13 @@ struct sqlite_reader::impl {
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
         dead(*db,
-             "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts FROM dead_letter "
-             "WHERE entry > coalesce((SELECT entry FROM dead_letter WHERE id = ?), 0) ORDER BY entry LIMIT ?") {}
+             "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued FROM "
+             "dead_letter "
+             "WHERE entry > coalesce((SELECT entry FROM dead_letter WHERE id = ?1), 0) AND (?3 = '' OR address = ?3) AND (?4 = '' OR topic = ?4) "
+             "AND (?5 = '' OR reason = ?5) AND last >= ?6 AND last < ?7 AND (?8 = 1 OR requeued = 0) ORDER BY entry LIMIT ?2"),
+        dead_by_id(*db,
+                   "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
+                   "FROM dead_letter WHERE id = ?1") {}
 
   result<cursor_record> record_of(const address& user);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
@@ -77,7 +82,7 @@ struct sqlite_reader::impl {
   const database_identity& identity;
   const tail_index& tail;
   const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, row, run, dead;
+  SQLite::Statement cursor, postings, counts, row, run, dead, dead_by_id;
 };
 
 sqlite_reader::sqlite_reader(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
@@ -197,7 +202,10 @@ result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limi
     auto page = impl_->page(user, view, floor, limit);
     if (!page) return page.error();
     const auto unread = view.above_count + impl_->count_on_disk(address_key(user.text()), read, impl_->bound(view));
-    return stored_mailbox{std::move(*record), std::move(*page), unread};
+    // Where the page has them all the count costs nothing.
+    const auto above_floor =
+        page->more ? view.places.size() + impl_->count_on_disk(address_key(user.text()), floor, impl_->bound(view)) : page->messages.size();
+    return stored_mailbox{std::move(*record), std::move(*page), unread, above_floor};
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -214,10 +222,18 @@ result<stored_page> sqlite_reader::read(const address& user, sequence after, std
 result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_query& query) {
   try {
     std::vector<dead_letter> out;
-    auto& q = impl_->dead;
+    auto& q = query.id.empty() ? impl_->dead : impl_->dead_by_id;
     q.reset();
-    q.bind(1, query.after);
-    q.bind(2, static_cast<std::int64_t>(query.limit));
+    q.bind(1, query.id.empty() ? query.after : query.id);
+    if (query.id.empty()) {
+      q.bind(2, static_cast<std::int64_t>(query.limit));
+      q.bind(3, query.address);
+      q.bind(4, query.topic);
+      q.bind(5, query.reason ? std::string(name(*query.reason)) : std::string());
+      q.bind(6, query.since.value_or(unix_ms{INT64_MIN}).value);
+      q.bind(7, query.until.value_or(unix_ms{INT64_MAX}).value);
+      q.bind(8, query.requeued_too ? 1 : 0);
+    }
     while (q.executeStep()) {
       auto what = event_of(q.getColumn(9), true);
       if (!what) return what.error();
@@ -234,7 +250,9 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
                      std::move(*what),
                      {q.getColumn(10).getInt64()},
                      {q.getColumn(11).getInt64()},
-                     q.getColumn(12).getUInt()});
+                     q.getColumn(12).getUInt(),
+                     q.getColumn(13).getUInt(),
+                     q.getColumn(14).getInt() != 0});
     }
     q.reset();
     return out;

@@ -49,6 +49,10 @@ CREATE TABLE dead_letter (entry INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ad
   detail TEXT NOT NULL, source TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, event TEXT NOT NULL,
   first INTEGER NOT NULL, last INTEGER NOT NULL, attempts INTEGER NOT NULL);
 )",
+    R"(
+ALTER TABLE dead_letter ADD COLUMN requeue INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead_letter ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 

@@ -23,7 +23,7 @@ SQLite::Statement& again(SQLite::Statement& x) {
 
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
-  SQLite::Statement begin, commit, message, next_offset, position, origin, origin_at, journal, dead, last_seq;
+  SQLite::Statement begin, commit, message, next_offset, position, origin, origin_at, journal, dead, dead_before, requeued, purged, last_seq;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
@@ -36,8 +36,11 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       origin_at(db, "UPDATE origin SET floor = ?, rescan = ? WHERE id = ?"),
       journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
       dead(db,
-           "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts) "
-           "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+           "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, "
+           "requeue) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      dead_before(db, "DELETE FROM dead_letter WHERE id = ? AND requeue < ?"),
+      requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
+      purged(db, "DELETE FROM dead_letter WHERE id = ? AND requeue = ? AND requeued = 0"),
       last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?") {}
 
 sqlite_tables::sqlite_tables(SQLite::Database& db) : db_(db), sql_(std::make_unique<statements>(db)) {}
@@ -114,7 +117,14 @@ void sqlite_tables::insert_journal(std::uint64_t entry, const std::string& recor
   q.exec();
 }
 
-bool sqlite_tables::insert(const dead_letter& x) {
+int sqlite_tables::insert(const dead_letter& x) {
+  int fewer = 0;
+  if (x.requeue > 0) {
+    auto& before = again(sql_->dead_before);
+    before.bindNoCopy(1, x.id);
+    before.bind(2, static_cast<std::int64_t>(x.requeue));
+    fewer = before.exec();
+  }
   auto& q = again(sql_->dead);
   const auto event = x.what ? to_json(*x.what) : std::string();
   q.bindNoCopy(1, x.id);
@@ -130,7 +140,17 @@ bool sqlite_tables::insert(const dead_letter& x) {
   q.bind(11, x.first.value);
   q.bind(12, x.last.value);
   q.bind(13, static_cast<std::int64_t>(x.attempts));
-  return q.exec() > 0;
+  q.bind(14, static_cast<std::int64_t>(x.requeue));
+  return q.exec() - fewer;
+}
+
+int sqlite_tables::change(const dead_letter_change& x) {
+  const bool purge = x.what == dead_letter_change::to::purged;
+  auto& q = again(purge ? sql_->purged : sql_->requeued);
+  q.bindNoCopy(1, x.id);
+  q.bind(2, static_cast<std::int64_t>(x.requeue));
+  const int changed = q.exec();
+  return purge ? changed : 0;
 }
 
 std::uint64_t sqlite_tables::last_seq(std::uint64_t address) {

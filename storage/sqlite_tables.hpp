@@ -45,8 +45,10 @@ public:
   std::int64_t insert_origin(const origin_partition& x);
   void origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan);
   void insert_journal(std::uint64_t entry, const std::string& records);
-  /// @returns false where the id is there already.
-  bool insert(const dead_letter& x);
+  /// @returns by how many there are more now: 0 where the id is there already, or an earlier death of the same message gave way.
+  int insert(const dead_letter& x);
+  /// @returns how many rows went.
+  int change(const dead_letter_change& x);
   /// The highest seq that the index on disk has of an address, 0 = none.
   std::uint64_t last_seq(std::uint64_t address);
 

@@ -59,7 +59,8 @@ struct sqlite_writer::impl {
     std::vector<cursor_record> cursors;
     std::vector<std::shared_ptr<const origin_partition>> origins;  ///< new ones
     std::uint64_t next_row = 0, entry = 0;
-    std::size_t appended = 0, duplicates = 0, replays = 0, dead = 0;
+    std::size_t appended = 0, duplicates = 0, replays = 0;
+    int dead = 0;  ///< rows more than before
   };
 
   void transaction(std::span<append_work> appends, std::span<store_work> writes);
@@ -234,7 +235,8 @@ void sqlite_writer::impl::stage(const store_batch& batch) {
     staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended});
     ++staged.next_row;
   }
-  for (const auto& x : batch.dead) staged.dead += sql.insert(x) ? 1 : 0;
+  for (const auto& x : batch.dead) staged.dead += sql.insert(x);
+  for (const auto& x : batch.dead_changes) staged.dead -= sql.change(x);
   for (const auto& x : batch.positions) {
     auto& at = staged.positions.at(static_cast<std::uint32_t>(x.shard));
     at = std::max(at, x.next_offset);

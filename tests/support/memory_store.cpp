@@ -76,7 +76,15 @@ void memory_store::store(const store_batch& batch) {
     if (x.version > at.version) at = x;
   }
   for (const auto& x : batch.dead) {
+    std::erase_if(dead_, [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
     if (std::none_of(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id; })) dead_.push_back(x);
+  }
+  for (const auto& x : batch.dead_changes) {
+    const auto is_it = [&](const dead_letter& y) { return y.id == x.id && y.requeue == x.requeue && !y.requeued; };
+    if (x.what == dead_letter_change::to::purged)
+      std::erase_if(dead_, is_it);
+    else if (const auto found = std::find_if(dead_.begin(), dead_.end(), is_it); found != dead_.end())
+      found->requeued = true;
   }
   for (const auto& x : batch.positions) {
     auto& at = positions_[static_cast<std::uint32_t>(x.shard)];
@@ -127,6 +135,7 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
     stored_mailbox out;
     out.record = record_of(user);
     out.page = page_of(user, out.record.acked.floor(), limit);
+    out.above_floor = shared_ ? shared_->count_of(user, out.record.acked.floor()) : own(user, out.record.acked.floor()).size();
     out.unread = shared_ ? shared_->count_of(user, out.record.read_upto) : own(user, out.record.read_upto).size();
     done(std::move(out));
   });
@@ -148,8 +157,17 @@ void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<
       from = std::find_if(all.begin(), all.end(), [&](const dead_letter& x) { return x.id == query.after; });
       from = from == all.end() ? from : std::next(from);
     }
-    const auto count = std::min<std::size_t>(query.limit, static_cast<std::size_t>(all.end() - from));
-    done(std::vector<dead_letter>(from, from + static_cast<std::ptrdiff_t>(count)));
+    std::vector<dead_letter> page;
+    for (; from != all.end() && page.size() < query.limit; ++from) {
+      if (!query.id.empty() && from->id != query.id) continue;
+      if (!query.address.empty() && from->to.text() != query.address) continue;
+      if (!query.topic.empty() && from->topic != query.topic) continue;
+      if (query.reason && from->reason != *query.reason) continue;
+      if ((query.since && from->last < *query.since) || (query.until && from->last >= *query.until)) continue;
+      if (from->requeued && !query.requeued_too) continue;
+      page.push_back(*from);
+    }
+    done(std::move(page));
   });
 }
 
