@@ -74,13 +74,14 @@ class Doorstep:
             "runtime.reconnect_spread": "100ms",
         } | (options or {})
         self.sources = list(sources)
+        self.environment = {}  # of the next start
 
     def start(self, wait=True):
         assert self.process is None or self.process.poll() is not None, "it runs already"
         self.config_path.write_text(toml(self.options, self.sources))
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(BINARY), "serve", "--config", str(self.config_path)], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, env=clean_environment())
+                                            stdin=subprocess.DEVNULL, env=clean_environment() | self.environment)
         if wait:
             self.wait_ready()
         return self

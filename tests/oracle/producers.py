@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The load: producers that publish batches over HTTP, each the same batch again until it is taken. Ends on SIGTERM, with its last batches taken.
+
+producers.py --port N --file F --users N --rate N [--producers N] [--seed S]
+"""
+import argparse
+import asyncio
+import pathlib
+import random
+import signal
+import sys
+
+from oracle.records import Recorder, event_name
+from support.server import API_KEY
+
+TICK = 0.05  # between the batches of one producer
+ANSWER_TIMEOUT = 5
+
+
+class Refused(Exception):
+    """An answer that this load cannot deserve."""
+
+
+class Publisher:
+    """One HTTP connection that is kept alive."""
+
+    def __init__(self, port):
+        self.port = port
+        self.reader = self.writer = None
+
+    async def post(self, body):
+        """@returns the status; 0 when nobody answered, and then nobody knows what became of it."""
+        try:
+            return await asyncio.wait_for(self.exchange(body), ANSWER_TIMEOUT)
+        except (OSError, EOFError, asyncio.TimeoutError, ValueError):
+            self.close()
+            return 0
+
+    async def exchange(self, body):
+        if self.writer is None:
+            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = (f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {API_KEY}\r\n"
+                f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {len(body)}\r\n\r\n")
+        self.writer.write(head.encode() + body)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        lines = head.split("\r\n")
+        length = next((int(line.split(":", 1)[1]) for line in lines if line.startswith("content-length:")), 0)
+        answer = await self.reader.readexactly(length)
+        if "connection: close" in lines:
+            self.close()
+        status = int(lines[0].split(" ")[1])
+        if status not in (202, 429, 503):
+            raise Refused(f"{status} {answer[:300]}")
+        return status
+
+    def close(self):
+        if self.writer is not None:
+            self.writer.close()
+        self.reader = self.writer = None
+
+
+class Producer:
+    def __init__(self, number, arguments, recorder):
+        self.number = number
+        self.recorder = recorder
+        self.random = random.Random(f"{arguments.seed}/producer/{number}")
+        self.users = arguments.users
+        self.size = arguments.rate * TICK / arguments.producers
+        self.next = [0] * arguments.users  # a user
+        self.publisher = Publisher(arguments.port)
+
+    def batch(self, size):
+        events, names = [], []
+        for _ in range(size):
+            user = self.random.randrange(self.users)
+            name = event_name(self.number, user, self.next[user])
+            self.next[user] += 1
+            names.append(name)
+            events.append(f'{{"specversion":"1.0","id":"{name}","source":"/oracle/{self.number}","type":"oracle.numbered","touser":"u{user}",'
+                          f'"data":{{"n":{self.next[user] - 1}}}}}')
+        return names, ("[" + ",".join(events) + "]").encode()
+
+    async def run(self, stopping):
+        loop = asyncio.get_running_loop()
+        at, owed, batches = loop.time(), 0.0, 0
+        while not stopping.is_set():
+            owed += self.size
+            if owed >= 1:
+                names, body = self.batch(int(owed))
+                owed -= int(owed)
+                batches += 1
+                await self.publish(f"{self.number}.{batches}", names, body)
+            at = max(at + TICK, loop.time() - 5 * TICK)  # what an outage cost is not made up for
+            await asyncio.sleep(max(0.0, at - loop.time()))
+        self.publisher.close()
+
+    async def publish(self, batch, names, body):
+        self.recorder.add(f"A {batch} {' '.join(names)}")
+        await self.recorder.durable()
+        while await self.publisher.post(body) != 202:
+            await asyncio.sleep(self.random.uniform(0.02, 0.06))
+        self.recorder.add(f"Y {batch}")
+
+
+async def publish_until_stopped(arguments):
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    recorder = Recorder(arguments.file)
+    writing = asyncio.create_task(recorder.run(0.001))
+    await asyncio.gather(*(Producer(i, arguments, recorder).run(stopping) for i in range(arguments.producers)))
+    await recorder.durable()
+    writing.cancel()
+    recorder.close()
+
+
+def main(words):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--file", type=pathlib.Path, required=True)
+    parser.add_argument("--users", type=int, required=True)
+    parser.add_argument("--rate", type=float, required=True, help="messages a second, all together")
+    parser.add_argument("--producers", type=int, default=4)
+    parser.add_argument("--seed", default="0")
+    asyncio.run(publish_until_stopped(parser.parse_args(words)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

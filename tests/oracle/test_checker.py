@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker is tested itself: each broken promise in a file written by hand, and the clean ones that only look like it."""
+import pytest
+
+from oracle import checker
+
+SENT = ["A 1 p0-7-0 p0-7-1 p0-7-2", "Y 1", "A 2 p0-8-0"]
+CONNECTED = "C 7.0 100 0"
+
+
+def pushed(number, seq, flag=0, attempt=1, at=200, client="7.0", user=7, identity=None, event=None):
+    event = event or f"p0-{user}-{number}"
+    return f"R {client} {at} {seq} {flag} {attempt} {identity or f'm{number}'} {event} user:u{user}"
+
+
+def acked(*numbers, client="7.0", at=300):
+    return f"K {client} {at} " + " ".join(f"m{n}" for n in numbers)
+
+
+def receipt(floor, *numbers, client="7.0", at=400):
+    return f"P {client} {at} {floor} " + " ".join(f"m{n}" for n in numbers)
+
+
+CLEAN = [CONNECTED, pushed(0, 5), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(9)]
+
+
+def judged(lines, sent=None):
+    judge = checker.Checker()
+    judge.read_producers(SENT if sent is None else sent)
+    judge.read_clients(lines)
+    judge.finish()
+    return judge
+
+
+def test_a_clean_run_has_all_columns_and_no_fault():
+    judge = judged(CLEAN)
+    assert judge.ok(), judge.faults
+    assert judge.summary() == ("attempted 4 accepted 3 delivered 3 acked 3 LOST 0 dup-flagged 0 DUP-UNFLAGGED 0 ORDER-VIOLATIONS 0 UNEXPECTED 0")
+
+
+@pytest.mark.parametrize("what, lines", [
+    ("an ack without a receipt before the kill, repeated after it",
+     [CONNECTED, pushed(0, 5), acked(0), "C 7.0 500 0", pushed(0, 5, flag=1, at=600), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(5, 0), receipt(9)]),
+    ("a client that went away with a message in hand, and got it again",
+     [CONNECTED, pushed(0, 5), "C 7.0 500 4", pushed(0, 5, flag=1), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(9)]),
+    ("a retry after a nack", [*CLEAN[:3], pushed(0, 5, flag=1, attempt=2), pushed(2, 9), acked(0, 1, 2), receipt(9)]),
+    ("a hole below, acked by id later", [*CLEAN[:4], acked(2), receipt(4, 2), acked(0, 1), receipt(9)]),
+    ("one round for two devices that are both there",
+     [CONNECTED, "C 7.1 150 0", pushed(0, 5), pushed(0, 5, client="7.1"), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), acked(0, client="7.1"), receipt(9),
+      receipt(9, client="7.1")]),
+    ("a repeat that was on its way to the other device when the receipt came",
+     [CONNECTED, "C 7.1 150 0", pushed(0, 5), acked(0), receipt(5), pushed(0, 5, client="7.1"), pushed(1, 6), pushed(2, 9), acked(1, 2), receipt(9)]),
+    ("a floor that both devices know at different times", [*CLEAN, "C 7.1 350 4"]),
+    ("delivered though no producer was told", [*CLEAN, "C 8.0 100 0", pushed(0, 3, client="8.0", user=8), acked(0, client="8.0"), receipt(3, client="8.0")]),
+])
+def test_a_run_that_only_looks_wrong_passes(what, lines):
+    judge = judged(lines)
+    assert judge.ok(), (what, judge.faults)
+
+
+@pytest.mark.parametrize("column, what, lines", [
+    ("LOST", "never delivered", [CONNECTED, pushed(0, 5), pushed(2, 9), acked(0, 2), receipt(9)]),
+    ("LOST", "never came again to a client that went away", [*CLEAN[:4], acked(1, 2), receipt(4, 1, 2)]),
+    ("DUP-UNFLAGGED", "again on the same connection", [*CLEAN[:2], pushed(0, 5), *CLEAN[2:]]),
+    ("DUP-UNFLAGGED", "again after a reconnect", [*CLEAN[:2], "C 7.0 500 0", pushed(0, 5), *CLEAN[2:]]),
+    ("DUP-UNFLAGGED", "to a device that came later", [*CLEAN[:4], "C 7.1 250 0", pushed(1, 6, client="7.1", at=260), acked(0, 1, 2), receipt(9)]),
+    ("DUP-UNFLAGGED", "in a second round", [CONNECTED, pushed(0, 5, attempt=2), *CLEAN[2:]]),
+    ("DUP-UNFLAGGED", "under another seq and id", [*CLEAN[:4], pushed(0, 11, identity="other"), *CLEAN[4:]]),
+    ("ORDER-VIOLATIONS", "seqs", [CONNECTED, pushed(0, 6), pushed(1, 5), pushed(2, 9), acked(0, 1, 2), receipt(9)]),
+    ("ORDER-VIOLATIONS", "the producer's numbers", [CONNECTED, pushed(1, 5), pushed(0, 6), pushed(2, 9), acked(0, 1, 2), receipt(9)]),
+    ("ORDER-VIOLATIONS", "flagged ones too", [CONNECTED, pushed(1, 6), pushed(0, 5, flag=1), pushed(2, 9), acked(0, 1, 2), receipt(9)]),
+    ("UNEXPECTED", "nobody sent it", [*CLEAN[:4], pushed(9, 10), acked(0, 1, 2, 9), receipt(10)]),
+    ("UNEXPECTED", "another user's", [*CLEAN, pushed(0, 3, user=8)]),
+    ("UNEXPECTED", "another user's address", [*CLEAN, pushed(0, 5, flag=1).replace("user:u7", "user:u8")]),
+    ("UNEXPECTED", "after the receipt, flagged, on the same connection", [*CLEAN, pushed(0, 5, flag=1)]),
+    ("UNEXPECTED", "after the receipt, flagged, after a kill", [*CLEAN, "C 7.0 500 9", pushed(0, 5, flag=1, at=600)]),
+    ("UNEXPECTED", "after the receipt, to a device that came later", [*CLEAN, "C 7.1 500 9", pushed(0, 5, flag=1, at=600, client="7.1")]),
+    ("UNEXPECTED", "a floor that went down", [*CLEAN, "C 7.0 500 8"]),
+    ("UNEXPECTED", "a floor over what nobody acked", [*CLEAN[:4], acked(2), receipt(9), acked(0, 1), receipt(9)]),
+    ("UNEXPECTED", "a receipt for what nobody acked", [*CLEAN[:4], receipt(4, 1), acked(0, 1, 2), receipt(9)]),
+    ("UNEXPECTED", "an ack that never got a receipt", CLEAN[:-1]),
+    ("UNEXPECTED", "an answer that is an error", [*CLEAN, 'E 7.0 500 {"error":{"code":"malformed"}}']),
+])
+def test_each_broken_promise_is_caught_in_its_column_and_no_other(column, what, lines):
+    judge = judged(lines)
+    assert {name for name, count in judge.counts.items() if count} == {column}, (what, judge.faults)
+    assert judge.faults
+
+
+def test_accepted_is_what_a_producer_was_told_and_no_more():
+    judge = judged([], ["A 1 p0-7-0", "Y 1", "A 2 p0-7-1"])
+    assert judge.counts["LOST"] == 1 and "p0-7-0" in judge.faults[0]
+
+
+def test_the_program_reads_a_folder_and_says_it_with_its_exit_code(tmp_path, capsys):
+    (tmp_path / "producer-0.log").write_text("\n".join(SENT) + "\n")
+    (tmp_path / "clients-0.log").write_text("\n".join(CLEAN) + "\n")
+    assert checker.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("attempted 4 accepted 3 ")
+    (tmp_path / "clients-0.log").write_text("\n".join(CLEAN[:2]) + "\n")
+    assert checker.main([str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "LOST 3" in printed.out and "p0-7-1 was accepted and never delivered" in printed.err
