@@ -51,6 +51,9 @@ def test_a_clean_run_has_all_columns_and_no_fault():
     ("a repeat that was on its way to the other device when the receipt came",
      [CONNECTED, "C 7.1 150 0", pushed(0, 5), acked(0), receipt(5), pushed(0, 5, client="7.1"), pushed(1, 6), pushed(2, 9), acked(1, 2), receipt(9)]),
     ("a floor that both devices know at different times", [*CLEAN, "C 7.1 350 4"]),
+    ("another device's ack that a kill took back: what it had comes to this one late",
+     [CONNECTED, pushed(0, 5), acked(0), "C 7.1 250 5", pushed(1, 6, client="7.1"), "C 7.1 500 4", pushed(0, 5, flag=1, client="7.1"),
+      pushed(1, 6, flag=1, client="7.1"), pushed(2, 9, client="7.1"), acked(0, 1, 2, client="7.1"), receipt(9, client="7.1"), "C 7.0 700 9", receipt(9)]),
     ("delivered though no producer was told", [*CLEAN, "C 8.0 100 0", pushed(0, 3, client="8.0", user=8), acked(0, client="8.0"), receipt(3, client="8.0")]),
 ])
 def test_a_run_that_only_looks_wrong_passes(what, lines):
