@@ -7,6 +7,7 @@
 #include "runtime/config.hpp"
 #include "runtime/log.hpp"
 #include "storage/kafka_source.hpp"
+#include "storage/mongo_store.hpp"
 #include "storage/sqlite_database.hpp"
 #include "web/assets.hpp"
 
@@ -159,6 +160,17 @@ bool drain(const config& options, house& home, http_server& server, metrics& cou
   return home.drain(left());
 }
 
+/// Log and store: one file, or the log's file and a store in MongoDB.
+result<embedded_engines> open_engines(const config& options, metrics& counts) {
+  if (options.store.engine != "mongodb") return open_embedded(options, counts);
+  auto engines = open_embedded_log(options, counts);
+  if (!engines) return engines;
+  auto store = open_mongo_store(options, identity_of(*engines->log, engines->database->id()), counts);
+  if (!store) return store.error();
+  engines->store = std::move(*store);
+  return engines;
+}
+
 int serve(const config& options) {
   set_log_output(options.logging.level, options.logging.format);
   if (options.auth.hs256_secret.empty())
@@ -168,7 +180,7 @@ int serve(const config& options) {
 
   ending end;
   metrics counts;
-  auto engines = open_embedded(options, counts);
+  auto engines = open_engines(options, counts);
   if (!engines) return complain(engines.error());
   std::vector<std::unique_ptr<record_source>> sources;
   for (const auto& x : options.sources) {

@@ -238,6 +238,7 @@ private:
 
   problem secrets() {
     if (auto wrong = hs256_secret()) return wrong;
+    if (auto wrong = store_uri()) return wrong;
     if (out_.internal.api_keys_file.empty()) return std::nullopt;
     const std::string path = "internal.api_keys_file";
     std::string text;
@@ -275,6 +276,22 @@ private:
     if (const auto wrong = text.empty() ? std::optional<std::string>("is empty") : set_option(*find_option("auth.hs256_secret"), out_, 0, text)) {
       return wrong_value(path, path + ": what is in " + in_quotes(auth.hs256_secret_file) + " cannot be used: " + *wrong);
     }
+    return std::nullopt;
+  }
+
+  // Of the URI and a file with it, the higher layer counts.
+  problem store_uri() {
+    auto& store = out_.store;
+    const std::string path = "store.uri_file";
+    if (store.uri_file.empty()) return std::nullopt;
+    if (!store.uri.empty()) {
+      const auto text_by = said_by("store.uri");
+      if (text_by == said_by(path)) return wrong_value(path, "both store.uri and store.uri_file are given");
+      if (text_by > said_by(path)) return std::nullopt;
+    }
+    if (auto wrong = secret_text(path, store.uri_file, store.uri)) return wrong;
+    while (!store.uri.empty() && (store.uri.back() == '\n' || store.uri.back() == '\r')) store.uri.pop_back();
+    if (store.uri.empty()) return wrong_value(path, path + ": " + in_quotes(store.uri_file) + " is empty");
     return std::nullopt;
   }
 

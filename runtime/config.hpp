@@ -74,6 +74,12 @@ struct log_config {
 struct store_config {
   std::string engine = "sqlite";
   std::string path = "data/doorstep.db";
+  std::string uri, uri_file;  ///< MongoDB's; with passwords in it
+  std::string database = "doorstep";
+  std::size_t connections_max = 5;        ///< one writes, the others read
+  milliseconds selection_timeout{5'000};  ///< how long an operation waits for a server to be found
+  milliseconds connect_timeout{3'000};
+  milliseconds socket_timeout{10'000};
   milliseconds commit_interval{20};
   std::size_t cache_bytes = 64 * 1024 * 1024;
 };

@@ -75,6 +75,12 @@ std::string check_topic(sv text) {
 
 std::string check_name(sv text) { return text.empty() ? "" : check_topic(text); }
 
+std::string check_database(sv text) {
+  constexpr sv forbidden = "/\\. \"$*<>:|?";
+  const bool good = !text.empty() && text.size() <= 63 && text.find_first_of(forbidden) == sv::npos;
+  return good ? "" : "is not the name of a MongoDB database: 1 to 63 bytes without blanks and any of /\\.\"$*<>:|?";
+}
+
 std::string check_kafka_option(sv text) {
   // At-least-once rests on these, or an option of the source says them.
   constexpr std::array<sv, 8> ours{"enable.auto.commit", "enable.auto.offset.store",     "auto.offset.reset",
@@ -88,7 +94,7 @@ std::string check_kafka_option(sv text) {
 }
 
 constexpr std::array<sv, 1> log_engines{"embedded"}, log_engines_planned{"kafka"};
-constexpr std::array<sv, 1> store_engines{"sqlite"}, store_engines_planned{"mongodb"};
+constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
 constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
 
@@ -218,9 +224,20 @@ constexpr option options[] = {
     duration("log.dedup_window", in<&c::log, &log_config::dedup_window>, second, 30 * day,
              "The same event (source and id) again within this time is delivered once."),
 
-    choice("store.engine", in<&c::store, &store_config::engine>, store_engines, store_engines_planned,
-           "What keeps messages, cursors and dead letters: \"sqlite\" is one file."),
+    choice("store.engine", in<&c::store, &store_config::engine>, store_engines, {},
+           "What keeps messages, cursors and dead letters: \"sqlite\" is one file, the log's too; \"mongodb\" is a server, beside the log's file."),
     text("store.path", in<&c::store, &store_config::path>, "The database file; its folder is made when it is missing.", check_present),
+    secret(text("store.uri", in<&c::store, &store_config::uri>,
+                "MongoDB's connection string, mongodb://...; user, password and TLS are said in it. The timeouts below count, not those in it.")),
+    text("store.uri_file", in<&c::store, &store_config::uri_file>, "A file with that string instead."),
+    text("store.database", in<&c::store, &store_config::database>, "The database in MongoDB; one for each log.", check_database),
+    count("store.connections_max", in<&c::store, &store_config::connections_max>, 2, 1000,
+          "Connections to MongoDB, each with a thread: one writes, the others read."),
+    duration("store.selection_timeout", in<&c::store, &store_config::selection_timeout>, 100, 10 * minute,
+             "How long an operation waits until a MongoDB server that can take it is found; then it fails and is asked again."),
+    duration("store.connect_timeout", in<&c::store, &store_config::connect_timeout>, 100, 10 * minute, "How long connecting to a MongoDB server may take."),
+    duration("store.socket_timeout", in<&c::store, &store_config::socket_timeout>, 100, 10 * minute,
+             "How long a MongoDB server may take to answer; a write that takes longer fails and is written again."),
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
              "Changes of cursors are gathered for this long and written by one fsync."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),

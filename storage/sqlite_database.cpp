@@ -199,6 +199,7 @@ void sqlite_database::impl::end_if_stopped() {
 
 std::uint32_t sqlite_database::shard_count() const { return impl_->identity.shards; }
 std::uint32_t sqlite_database::generation() const { return impl_->identity.generation; }
+const std::string& sqlite_database::id() const { return impl_->identity.store_id; }
 
 bool sqlite_database::append(std::vector<log_entry> entries, admission who, append_done done) {
   const auto count = static_cast<double>(entries.size());

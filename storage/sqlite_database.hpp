@@ -21,6 +21,7 @@ public:
   // what embedded_log does
   std::uint32_t shard_count() const;
   std::uint32_t generation() const;
+  const std::string& id() const;  ///< random, made with the file
   bool append(std::vector<log_entry> entries, admission who, append_done done);
   void open_shard(shard_id shard, std::uint64_t from_offset, log_sink sink);
   void grant(shard_id shard, std::size_t records);
@@ -52,5 +53,7 @@ struct embedded_engines {
   std::unique_ptr<message_store> store;
 };
 result<embedded_engines> open_embedded(const config& options, metrics& counts);
+/// The log alone, for a store elsewhere; `store` stays null.
+result<embedded_engines> open_embedded_log(const config& options, metrics& counts);
 
 }  // namespace doorstep

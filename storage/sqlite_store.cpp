@@ -39,4 +39,12 @@ result<embedded_engines> open_embedded(const config& options, metrics& counts) {
   return embedded_engines{std::move(*database), std::move(log), std::move(store)};
 }
 
+result<embedded_engines> open_embedded_log(const config& options, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, true);
+  if (!database) return database.error();
+  (*database)->stop_store();  // nothing is written but the log, so its stop is the database's
+  auto log = std::make_unique<embedded_log>(*database);
+  return embedded_engines{std::move(*database), std::move(log), nullptr};
+}
+
 }  // namespace doorstep

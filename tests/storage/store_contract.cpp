@@ -3,6 +3,7 @@
 #include "storage/message_store.hpp"
 
 #include "tests/support/engines.hpp"
+#include "tests/support/mongo_peer.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +16,19 @@ namespace {
 
 class store_contract : public testing::TestWithParam<std::string> {
 protected:
+  void SetUp() override {
+    if (GetParam() == "mongodb") {
+      const auto uri = shared_mongodb();
+      if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
+      use_mongodb(options, *uri, folder);
+    }
+    at = make_engines(GetParam(), options);
+  }
+  void TearDown() override {
+    at.reset();
+    if (!options.store.uri.empty()) drop_mongodb(options);
+  }
+
   /// Gives the store messages the way its log does. @returns their seqs.
   std::vector<sequence> keep(std::vector<log_entry> entries) {
     std::vector<sequence> out;
@@ -44,7 +58,7 @@ protected:
 
   scratch_folder folder;
   config options = test_config(folder);
-  std::unique_ptr<engines> at = make_engines(GetParam(), options);
+  std::unique_ptr<engines> at;
   std::map<shard_id, std::uint64_t> next;
 };
 
@@ -193,7 +207,7 @@ TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
   EXPECT_EQ(loaded.wait().error().code, ec::stopping);
 }
 
-INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store"), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store", "mongodb"), [](const auto& info) {
   auto name = info.param;
   for (auto& c : name)
     if (c == '-') c = '_';

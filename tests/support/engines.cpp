@@ -2,6 +2,7 @@
 // Logs and stores for the contract suites.
 #include "tests/support/engines.hpp"
 
+#include "storage/mongo_store.hpp"
 #include "storage/sqlite_database.hpp"
 #include "storage/sqlite_store.hpp"
 #include "tests/support/memory_log.hpp"
@@ -61,6 +62,9 @@ std::unique_ptr<engines> make_engines(const std::string& kind, const config& opt
     out->store = std::move(opened.store);
   } else if (kind == "sqlite-store") {
     out->store = open_sqlite_store(options, *out->counts).value();
+  } else if (kind == "mongodb") {
+    const log_identity beside{"a log of the tests", 0, std::vector<std::uint64_t>(shards, UINT64_MAX)};
+    out->store = open_mongo_store(options, beside, *out->counts).value();
   } else {
     throw std::invalid_argument("there is no engine " + kind);
   }

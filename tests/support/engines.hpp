@@ -40,7 +40,7 @@ struct engines {
 };
 
 config test_config(const scratch_folder& in);
-/// "memory" and "embedded" (log and store on one table), "memory-store" and "sqlite-store" (a store beside another log).
+/// "memory" and "embedded" (log and store on one table), "memory-store", "sqlite-store" and "mongodb" (a store beside another log).
 std::unique_ptr<engines> make_engines(const std::string& kind, const config& options);
 
 /// Waits for one answer; a test fails by the exception where none comes within ten seconds.

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/mongo_bson.hpp"
+
+#include <mongoc/mongoc.h>
+
+namespace doorstep {
+
+void mongo_release::operator()(_bson_t* x) const { bson_destroy(x); }
+void mongo_release::operator()(_mongoc_bulk_operation_t* x) const { mongoc_bulk_operation_destroy(x); }
+void mongo_release::operator()(_mongoc_collection_t* x) const { mongoc_collection_destroy(x); }
+void mongo_release::operator()(_mongoc_cursor_t* x) const { mongoc_cursor_destroy(x); }
+void mongo_release::operator()(_mongoc_database_t* x) const { mongoc_database_destroy(x); }
+
+bson_out::bson_out() : document_(bson_new()) {}
+
+bson_out& bson_out::text(const char* key, std::string_view value) & {
+  if (bson_utf8_validate(value.data(), value.size(), true))
+    bson_append_utf8(document_.get(), key, -1, value.data(), static_cast<int>(value.size()));
+  else
+    bson_append_binary(document_.get(), key, -1, BSON_SUBTYPE_BINARY, reinterpret_cast<const std::uint8_t*>(value.data()),
+                       static_cast<std::uint32_t>(value.size()));
+  return *this;
+}
+
+bson_out& bson_out::number(const char* key, std::int64_t value) & {
+  bson_append_int64(document_.get(), key, -1, value);
+  return *this;
+}
+
+bson_out& bson_out::flag(const char* key, bool value) & {
+  bson_append_bool(document_.get(), key, -1, value);
+  return *this;
+}
+
+bson_out& bson_out::part(const char* key, const bson_out& value) & {
+  bson_append_document(document_.get(), key, -1, value.bytes());
+  return *this;
+}
+
+bson_out& bson_out::numbers(const char* key, const std::vector<std::uint64_t>& value) & {
+  bson_t list;
+  bson_append_array_begin(document_.get(), key, -1, &list);
+  for (std::size_t i = 0; i < value.size(); ++i) bson_append_int64(&list, std::to_string(i).c_str(), -1, static_cast<std::int64_t>(value[i]));
+  bson_append_array_end(document_.get(), &list);
+  return *this;
+}
+
+bson_out& bson_out::parts(const char* key, const std::vector<bson_out>& value) & {
+  bson_t list;
+  bson_append_array_begin(document_.get(), key, -1, &list);
+  for (std::size_t i = 0; i < value.size(); ++i) bson_append_document(&list, std::to_string(i).c_str(), -1, value[i].bytes());
+  bson_append_array_end(document_.get(), &list);
+  return *this;
+}
+
+bson_out bson_with(const char* key, std::string_view text) {
+  bson_out out;
+  out.text(key, text);
+  return out;
+}
+
+bson_out bson_with(const char* key, std::int64_t number) {
+  bson_out out;
+  out.number(key, number);
+  return out;
+}
+
+bson_out bson_with(const char* key, const bson_out& part) {
+  bson_out out;
+  out.part(key, part);
+  return out;
+}
+
+bool bson_in::has(const char* key) const { return bson_has_field(document_, key); }
+
+std::string bson_in::text(const char* key) const {
+  bson_iter_t at;
+  if (!bson_iter_init_find(&at, document_, key)) return {};
+  std::uint32_t size = 0;
+  if (BSON_ITER_HOLDS_UTF8(&at)) {
+    const char* bytes = bson_iter_utf8(&at, &size);
+    return std::string(bytes, size);
+  }
+  if (!BSON_ITER_HOLDS_BINARY(&at)) return {};
+  const std::uint8_t* bytes = nullptr;
+  bson_subtype_t subtype{};
+  bson_iter_binary(&at, &subtype, &size, &bytes);
+  return std::string(reinterpret_cast<const char*>(bytes), size);
+}
+
+std::int64_t bson_in::number(const char* key) const {
+  bson_iter_t at;
+  return bson_iter_init_find(&at, document_, key) ? bson_iter_as_int64(&at) : 0;
+}
+
+bool bson_in::flag(const char* key) const {
+  bson_iter_t at;
+  return bson_iter_init_find(&at, document_, key) && bson_iter_as_bool(&at);
+}
+
+std::vector<std::uint64_t> bson_in::numbers(const char* key) const {
+  std::vector<std::uint64_t> out;
+  bson_iter_t at, inner;
+  if (!bson_iter_init_find(&at, document_, key) || !BSON_ITER_HOLDS_ARRAY(&at) || !bson_iter_recurse(&at, &inner)) return out;
+  while (bson_iter_next(&inner)) out.push_back(static_cast<std::uint64_t>(bson_iter_as_int64(&inner)));
+  return out;
+}
+
+}  // namespace doorstep

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// BSON documents made and read, and the driver's handles given back by themselves. Used by the mongo_*.cpp files only; the driver stays in the .cpp.
+// Every whole number is an int64: a server may hold 1 as int32 and 1 as int64 for different, or for equal.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct _bson_t;
+struct _mongoc_bulk_operation_t;
+struct _mongoc_collection_t;
+struct _mongoc_cursor_t;
+struct _mongoc_database_t;
+
+namespace doorstep {
+
+struct mongo_release {
+  void operator()(_bson_t* x) const;
+  void operator()(_mongoc_bulk_operation_t* x) const;
+  void operator()(_mongoc_collection_t* x) const;
+  void operator()(_mongoc_cursor_t* x) const;
+  void operator()(_mongoc_database_t* x) const;
+};
+template <class T>
+using mongo_handle = std::unique_ptr<T, mongo_release>;
+
+/// A document in the making.
+class bson_out {
+public:
+  bson_out();
+  /// A string where the bytes are valid UTF-8, else binary; bson_in::text() reads both.
+  bson_out& text(const char* key, std::string_view value) &;
+  bson_out& number(const char* key, std::int64_t value) &;
+  bson_out& number(const char* key, std::uint64_t value) & { return number(key, static_cast<std::int64_t>(value)); }
+  bson_out& number(const char* key, std::uint32_t value) & { return number(key, static_cast<std::int64_t>(value)); }
+  bson_out& number(const char* key, int value) & { return number(key, static_cast<std::int64_t>(value)); }
+  bson_out& flag(const char* key, bool value) &;
+  bson_out& part(const char* key, const bson_out& value) &;
+  bson_out& numbers(const char* key, const std::vector<std::uint64_t>& value) &;
+  bson_out& parts(const char* key, const std::vector<bson_out>& value) &;
+  const _bson_t* bytes() const { return document_.get(); }
+
+private:
+  mongo_handle<_bson_t> document_;
+};
+
+/// `{key: value}`, for filters and operators.
+bson_out bson_with(const char* key, std::string_view text);
+bson_out bson_with(const char* key, std::int64_t number);
+bson_out bson_with(const char* key, const bson_out& part);
+
+/// A document that somebody else keeps. A field that is missing, or of another type, reads as nothing.
+class bson_in {
+public:
+  explicit bson_in(const _bson_t& x) : document_(&x) {}
+  bool has(const char* key) const;
+  std::string text(const char* key) const;
+  std::int64_t number(const char* key) const;
+  std::uint64_t count(const char* key) const { return static_cast<std::uint64_t>(number(key)); }
+  bool flag(const char* key) const;
+  std::vector<std::uint64_t> numbers(const char* key) const;
+
+private:
+  const _bson_t* document_;
+};
+
+}  // namespace doorstep

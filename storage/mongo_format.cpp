@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/mongo_format.hpp"
+
+#include "runtime/event.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace doorstep {
+
+namespace {
+
+std::string json_of(const std::shared_ptr<const event>& x) { return x ? to_json(*x) : std::string(); }
+
+failure unreadable(const bson_in& x, const std::string& why) {
+  return {ec::corrupt, "the document " + x.text("_id") + " cannot be read: " + why, {}};
+}
+
+}  // namespace
+
+std::string mongo_message_id(const address& to, sequence seq) {
+  constexpr std::size_t digits = 16;  // of 2^53
+  const auto number = std::to_string(seq.value);
+  std::string out(to.text());
+  out += '#';
+  out.append(digits - std::min(digits, number.size()), '0');
+  return out += number;
+}
+
+bson_out document_of(const message& x) {
+  bson_out out;
+  out.number("v", mongo_format_version).text("address", x.to.text()).number("seq", x.seq.value).text("id", x.id);
+  out.number("appended", x.appended.value).number("requeue", x.requeue).text("event", json_of(x.what));
+  return out;
+}
+
+bson_out document_of(const cursor_record& x) {
+  std::vector<std::uint64_t> above;
+  for (const auto seq : x.acked.above()) above.push_back(seq.value);
+  bson_out out;
+  out.number("v", mongo_format_version).number("version", x.version).number("floor", x.acked.floor().value).numbers("above", above);
+  out.number("horizon", x.horizon.upto.value).flag("horizon_open", x.horizon.open).number("read_upto", x.read_upto.value);
+  return out;
+}
+
+bson_out document_of(const dead_letter& x, std::int64_t kept) {
+  bson_out out;
+  out.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
+  out.text("reason", name(x.reason)).text("detail", x.detail).text("source", x.source).text("topic", x.topic);
+  out.number("partition", x.partition).number("offset", x.offset).text("event", json_of(x.what));
+  out.number("first", x.first.value).number("last", x.last.value).number("attempts", x.attempts);
+  out.number("requeue", x.requeue).flag("requeued", x.requeued);
+  return out;
+}
+
+result<void> check_format(const bson_in& x) {
+  const auto version = x.number("v");
+  if (version == mongo_format_version) return {};
+  if (version > mongo_format_version)
+    return failure{
+        ec::unsupported, "the document " + x.text("_id") + " was written by a newer Doorstep (format " + std::to_string(version) + ")", {}};
+  return unreadable(x, "it says no format");
+}
+
+result<message_ptr> message_from(const bson_in& x) {
+  if (auto known = check_format(x); !known) return known.error();
+  auto what = event_from_json(x.text("event"));
+  if (!what) return unreadable(x, what.error().detail);
+  return std::make_shared<const message>(message{trusted_address(x.text("address")),
+                                                 {x.count("seq")},
+                                                 x.text("id"),
+                                                 std::make_shared<const event>(std::move(*what)),
+                                                 {x.number("appended")},
+                                                 static_cast<std::uint32_t>(x.number("requeue"))});
+}
+
+result<cursor_record> cursor_from(const bson_in& x) {
+  if (auto known = check_format(x); !known) return known.error();
+  std::vector<sequence> above;
+  for (const auto seq : x.numbers("above")) above.push_back({seq});
+  cursor_record out;
+  out.user = trusted_address(x.text("_id"));
+  out.acked = cursor({x.count("floor")}, std::move(above));
+  out.horizon = {{x.count("horizon")}, x.flag("horizon_open")};
+  out.read_upto = {x.count("read_upto")};
+  out.version = x.count("version");
+  return out;
+}
+
+result<dead_letter> dead_letter_from(const bson_in& x) {
+  if (auto known = check_format(x); !known) return known.error();
+  dead_letter out;
+  out.id = x.text("_id");
+  if (auto to = x.text("address"); !to.empty()) out.to = trusted_address(std::move(to));
+  out.seq = {x.count("seq")};
+  const auto reason = dead_reason_from(x.text("reason"));
+  out.reason = reason ? *reason : dead_reason::malformed;
+  out.detail = x.text("detail");
+  out.source = x.text("source");
+  out.topic = x.text("topic");
+  out.partition = static_cast<std::int32_t>(x.number("partition"));
+  out.offset = x.number("offset");
+  if (auto text = x.text("event"); !text.empty()) {
+    auto what = event_from_json(text);
+    // It was kept as far as it was understood, so what cannot be read as an event is handed on as its data.
+    if (!what) {
+      event kept;
+      kept.data = std::move(text);
+      what = std::move(kept);
+    }
+    out.what = std::make_shared<const event>(std::move(*what));
+  }
+  out.first = {x.number("first")};
+  out.last = {x.number("last")};
+  out.attempts = static_cast<std::uint32_t>(x.number("attempts"));
+  out.requeue = static_cast<std::uint32_t>(x.number("requeue"));
+  out.requeued = x.flag("requeued");
+  return out;
+}
+
+}  // namespace doorstep

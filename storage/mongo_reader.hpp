@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reading side: pages of a user, cursors, dead letters. One a reading thread.
+#pragma once
+
+#include "storage/message_store.hpp"
+#include "storage/mongo_client.hpp"
+#include "storage/mongo_writer.hpp"
+
+#include <memory>
+#include <vector>
+
+namespace doorstep {
+
+class mongo_reader {
+public:
+  mongo_reader(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts) : at_(std::move(pool)), doubts_(doubts) {}
+
+  /// @param complete_to everything of the user up to here was stored before this call.
+  result<stored_mailbox> load(const address& user, std::size_t limit, sequence complete_to);
+  result<stored_page> read(const address& user, sequence after, std::size_t limit, sequence complete_to);
+  result<std::vector<dead_letter>> dead_letters(const dead_letter_query& query);
+
+private:
+  result<void> raise_version(const address& user, std::uint64_t version);
+  result<std::uint64_t> count_above(const address& user, sequence seq);
+
+  mongo_connection at_;
+  cursors_in_doubt& doubts_;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is seen to before the store is used: the document that says whose store this is, the indexes by name, the positions. On the opening thread.
+#pragma once
+
+#include "runtime/error.hpp"
+#include "storage/message_log.hpp"
+#include "storage/message_store.hpp"
+#include "storage/mongo_client.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace doorstep {
+
+/// The log that a store stands beside. Seqs come from it: a store of another log would take new messages for old ones.
+struct log_identity {
+  std::string id;  ///< random, made with the log
+  std::uint32_t generation = 0;
+  std::vector<std::uint64_t> ends;  ///< a shard's next offset; as many as there are shards
+};
+
+log_identity identity_of(const message_log& log, std::string id);
+
+struct mongo_identity {
+  std::string store_id;  ///< random, made with the store
+  std::vector<shard_position> positions;
+  std::uint64_t dead_letters = 0;
+};
+
+/// Makes what is missing. @returns ec::bad_config, saying what to do, where the store belongs to another log, shard count or generation, or is ahead of the
+/// log; ec::unsupported for a newer format; ec::unavailable for the world.
+result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log);
+
+}  // namespace doorstep

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads of the store. The writer: take what has come together, write it, tell. The readers: one question after the other.
+#include "storage/mongo_store.hpp"
+
+#include "runtime/log.hpp"
+#include "runtime/threads.hpp"
+#include "storage/mongo_reader.hpp"
+#include "storage/mongo_writer.hpp"
+#include "storage/sqlite_queue.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+/// A document may have 16 MiB; the fields beside the event are small.
+constexpr std::size_t record_bytes_limit = 15 * 1024 * 1024;
+
+failure stopping() { return {ec::stopping, "the store is stopped", {}}; }
+
+/// Questions for the reading threads. While no server is found every question would wait as long as the first one did, one after the other: so those that stood
+/// in the queue then are answered with the same failure, and whoever asked comes back later.
+class question_queue {
+public:
+  /// Asks the reader, or is told why not. @returns the failure that it ran into, if any.
+  using question = std::function<std::optional<failure>(mongo_reader*, const failure& why_not)>;
+
+  void put(question x) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!stopped_) {
+        questions_.push_back(std::move(x));
+        work_.notify_one();
+        return;
+      }
+    }
+    x(nullptr, stopping());
+  }
+  void answer(mongo_reader& reader) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      work_.wait(lock, [&] { return stopped_ || !questions_.empty(); });
+      if (questions_.empty()) return;
+      const auto next = std::move(questions_.front());
+      questions_.pop_front();
+      lock.unlock();
+      const auto why = next(&reader, {});
+      if (why && why->code == ec::unavailable) refuse_all(*why);
+      lock.lock();
+    }
+  }
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    work_.notify_all();
+  }
+
+private:
+  void refuse_all(const failure& why) {
+    std::deque<question> refused;
+    {
+      const std::lock_guard lock(mutex_);
+      refused.swap(questions_);
+    }
+    for (const auto& x : refused) x(nullptr, why);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<question> questions_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+struct mongo_store::impl {
+  impl(const config& options, std::shared_ptr<mongo_pool> p, mongo_identity who, const log_identity& log, metrics& m)
+      : counts(m),
+        pool(std::move(p)),
+        identity(std::move(who)),
+        generation(log.generation),
+        stored_to(identity.positions),
+        writer(pool, doubts, counts),
+        queue(1, options.log.batch_entries_max, milliseconds{0}, options.store.commit_interval) {
+    queue.stop_appends();
+    writing = std::thread([this] {
+      name_this_thread("store-writer");
+      write_on();
+    });
+    for (std::size_t i = 1; i < options.store.connections_max; ++i)
+      reading.emplace_back([this] {
+        name_this_thread("store-reader");
+        mongo_reader reader(pool, doubts);
+        questions.answer(reader);
+      });
+  }
+
+  void write_on();
+  void settle(std::vector<store_work>& writes, const std::optional<failure>& why);
+  void note_health(const std::optional<failure>& why);
+  sequence complete_to(const address& user) const;
+  template <class T, class Ask>
+  void ask(store_done<T> done, Ask question);
+  void stop();
+
+  metrics& counts;
+  const std::shared_ptr<mongo_pool> pool;
+  const mongo_identity identity;
+  const std::uint32_t generation;
+  mutable std::mutex positions_mutex;
+  std::vector<shard_position> stored_to;  ///< messages below are stored
+  cursors_in_doubt doubts;
+  mongo_writer writer;
+  bool failing = false;
+  commit_queue queue;
+  question_queue questions;
+  std::thread writing;
+  std::vector<std::thread> reading;
+  std::mutex joining;
+};
+
+void mongo_store::impl::write_on() {
+  std::vector<append_work> none;
+  std::vector<store_work> writes;
+  while (queue.take(none, writes, false)) {
+    const auto why = writes.empty() ? std::nullopt : writer.run(writes);
+    settle(writes, why);
+    writes.clear();
+    queue.told();
+  }
+}
+
+void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optional<failure>& why) {
+  note_health(why);
+  counts.store_queue.add(-static_cast<double>(writes.size()));
+  if (!why) {
+    const std::lock_guard lock(positions_mutex);
+    for (const auto& work : writes) {
+      for (const auto& x : work.batch.positions) {
+        auto& at = stored_to.at(static_cast<std::uint32_t>(x.shard)).next_offset;
+        at = std::max(at, x.next_offset);
+      }
+    }
+  }
+  for (auto& x : writes) {
+    if (why)
+      x.done(*why);
+    else
+      x.done({});
+  }
+}
+
+/// One line when writing begins to fail and one when it works again.
+void mongo_store::impl::note_health(const std::optional<failure>& why) {
+  if (why.has_value() == failing) return;
+  failing = why.has_value();
+  if (why)
+    log_line(log_level::warn, "store", "write-failing").with("database", pool->options().database).with("why", why->detail);
+  else
+    log_line(log_level::info, "store", "write-recovered").with("database", pool->options().database);
+}
+
+sequence mongo_store::impl::complete_to(const address& user) const {
+  const std::lock_guard lock(positions_mutex);
+  const auto end = stored_to[static_cast<std::uint32_t>(shard_of(user, static_cast<std::uint32_t>(stored_to.size())))].next_offset;
+  return end == 0 ? sequence{} : sequence::at(generation, end - 1);
+}
+
+template <class T, class Ask>
+void mongo_store::impl::ask(store_done<T> done, Ask question) {
+  questions.put([done = std::move(done), question = std::move(question)](mongo_reader* from, const failure& why_not) -> std::optional<failure> {
+    if (!from) {
+      done(why_not);
+      return {};
+    }
+    result<T> found = question(*from);
+    const auto why = found ? std::nullopt : std::optional(found.error());
+    done(std::move(found));
+    return why;
+  });
+}
+
+void mongo_store::impl::stop() {
+  queue.stop_writes();
+  questions.stop();
+  const std::lock_guard only_one(joining);
+  if (writing.joinable()) writing.join();
+  for (auto& x : reading) {
+    if (x.joinable()) x.join();
+  }
+}
+
+mongo_store::mongo_store(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
+mongo_store::~mongo_store() { stop(); }
+
+std::vector<shard_position> mongo_store::positions() const { return impl_->identity.positions; }
+
+void mongo_store::write(store_batch batch, urgency when, store_done<void> done) {
+  store_work work{std::move(batch), std::move(done)};
+  impl_->counts.store_queue.add(1);
+  if (impl_->queue.put(work, when) == commit_queue::put_result::taken) return;
+  impl_->counts.store_queue.add(-1);
+  work.done(stopping());
+}
+
+void mongo_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
+  // How far the store is has to be known before it is read: what comes in between is above it.
+  impl_->ask<stored_mailbox>(std::move(done), [at = impl_.get(), user = std::move(user), limit](mongo_reader& from) {
+    return from.load(user, limit, at->complete_to(user));
+  });
+}
+
+void mongo_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
+  impl_->ask<stored_page>(std::move(done), [at = impl_.get(), user = std::move(user), after, limit](mongo_reader& from) {
+    return from.read(user, after, limit, at->complete_to(user));
+  });
+}
+
+void mongo_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
+  impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](mongo_reader& from) { return from.dead_letters(query); });
+}
+
+void mongo_store::stop() { impl_->stop(); }
+
+result<std::unique_ptr<message_store>> open_mongo_store(const config& options, const log_identity& log, metrics& counts) {
+  if (options.log.record_bytes_max > record_bytes_limit)
+    return failure{ec::bad_config,
+                   "log.record_bytes_max is " + format_size(options.log.record_bytes_max) + "; a document of MongoDB holds at most 15MiB",
+                   "log.record_bytes_max"};
+  const auto began = std::chrono::steady_clock::now();
+  auto pool = mongo_pool::open(options.store);
+  if (!pool) return pool.error();
+  auto prepared = [&] {
+    mongo_connection at(*pool);
+    return prepare_mongo(at, log);
+  }();
+  if (!prepared) return prepared.error();
+  counts.dead_letters.set(static_cast<double>(prepared->dead_letters));
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+  log_line(log_level::info, "store", "opened")
+      .with("database", options.store.database)
+      .with("store_id", prepared->store_id)
+      .with("shards", log.ends.size())
+      .with("ms", took.count());
+  return std::unique_ptr<message_store>(
+      std::make_unique<mongo_store>(std::make_unique<mongo_store::impl>(options, std::move(*pool), std::move(*prepared), log, counts)));
+}
+
+}  // namespace doorstep

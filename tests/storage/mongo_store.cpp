@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only a store on the other side of a network has: a server that goes and comes back, writes nobody knows the end of, a database of another log.
+#include "storage/mongo_store.hpp"
+
+#include "storage/mongo_writer.hpp"
+#include "tests/support/engines.hpp"
+#include "tests/support/mongo_peer.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+namespace doorstep::test {
+namespace {
+
+class mongo_store_test : public testing::Test {
+protected:
+  void SetUp() override {
+    if (!server.start()) DOORSTEP_PEER_MISSING("scripts/mongodb could not start a server");
+    use_mongodb(options, server.uri(), folder);
+  }
+  void open() {
+    at.reset();
+    at = make_engines("mongodb", options);
+  }
+  log_identity beside(std::uint64_t end = UINT64_MAX) const { return {"a log of the tests", 0, std::vector<std::uint64_t>(options.log.shards, end)}; }
+  static cursor_record record(std::uint64_t version, sequence floor) {
+    cursor_record out;
+    out.user = user("alice");
+    out.version = version;
+    out.acked = cursor(floor, {});
+    return out;
+  }
+  store_batch one_message() const {
+    const auto x = entry_for("alice", "1");
+    store_batch out;
+    out.messages.push_back(std::make_shared<const message>(message{x.to, sequence::at(0, 0), x.id, x.what, x.appended, x.requeue}));
+    out.positions.push_back({shard_of(x.to, static_cast<std::uint32_t>(options.log.shards)), 1});
+    return out;
+  }
+
+  scratch_folder folder;
+  own_mongodb server{folder};
+  config options = test_config(folder);
+  metrics counts;
+  std::unique_ptr<engines> at;
+};
+
+TEST_F(mongo_store_test, without_a_server_calls_fail_in_bounded_time_and_work_again_when_it_is_back) {
+  open();
+  server.kill();
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(write(*at, one_message()).error().code, ec::unavailable);
+  EXPECT_EQ(load(*at, user("alice")).error().code, ec::unavailable);
+  std::vector<answer<stored_page>> many(200);
+  for (const auto& x : many) at->store->read(user("alice"), {}, 10, x.taker());
+  for (const auto& x : many) EXPECT_EQ(x.wait().error().code, ec::unavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(6)) << "they do not wait for the server one after the other";
+  server.restart();
+  const auto back = std::chrono::steady_clock::now();
+  while (!write(*at, one_message())) ASSERT_LT(std::chrono::steady_clock::now() - back, std::chrono::seconds(10));
+  write(*at, one_message()).value();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - back;
+  RecordProperty("seconds_to_write_again", std::to_string(took.count()));
+  const auto box = load(*at, user("alice")).value();
+  EXPECT_EQ(box.page.messages.size(), 1u);
+  EXPECT_EQ(box.unread, 1u);
+}
+
+TEST_F(mongo_store_test, a_cursor_write_that_failed_cannot_land_under_the_next_life) {
+  open();
+  write(*at, {{}, {record(4, {40})}, {}, {}}).value();
+  server.kill();
+  EXPECT_FALSE(write(*at, {{}, {record(5, {50})}, {}, {}}));
+  server.restart();
+  result<stored_mailbox> box = load(*at, user("alice"));
+  for (const auto back = std::chrono::steady_clock::now(); !box; box = load(*at, user("alice")))
+    ASSERT_LT(std::chrono::steady_clock::now() - back, std::chrono::seconds(10));
+  EXPECT_EQ(box->record.version, 5u) << "the next life writes above what is in doubt";
+  EXPECT_EQ(box->record.acked.floor(), sequence{40});
+  write(*at, {{}, {record(5, {50})}, {}, {}}).value();  // as the server would have applied it, late
+  EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{40});
+  write(*at, {{}, {record(6, {60})}, {}, {}}).value();
+  EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{60});
+}
+
+TEST_F(mongo_store_test, a_store_of_another_log_is_refused_with_words_that_help) {
+  open();
+  store_batch seven;
+  seven.positions = {{shard_id{1}, 7}};
+  write(*at, std::move(seven)).value();
+  at.reset();
+  EXPECT_TRUE(open_mongo_store(options, beside(7), counts).has_value());
+  auto other = beside();
+  other.id = "another log";
+  const auto refused = open_mongo_store(options, other, counts);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ec::bad_config);
+  EXPECT_THAT(refused.error().detail, testing::HasSubstr("store.database"));
+  auto more = beside();
+  more.ends.push_back(0);
+  EXPECT_EQ(open_mongo_store(options, more, counts).error().code, ec::bad_config);
+  EXPECT_EQ(open_mongo_store(options, beside(6), counts).error().code, ec::bad_config) << "the log has lost what the store has seen";
+}
+
+TEST_F(mongo_store_test, a_uri_that_cannot_be_used_is_refused_and_not_repeated) {
+  options.store.uri = "mongodb://doorstep:swordfish@";
+  const auto refused = open_mongo_store(options, beside(), counts);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ec::bad_config);
+  EXPECT_THAT(refused.error().detail, testing::Not(testing::HasSubstr("swordfish")));
+  options.store.uri.clear();
+  EXPECT_EQ(open_mongo_store(options, beside(), counts).error().code, ec::bad_config);
+}
+
+TEST(cursors_in_doubt, stay_until_a_newer_version_is_written) {
+  cursors_in_doubt doubts;
+  cursor_record five, six;
+  five.version = 5;
+  six.version = 6;
+  doubts.add({{user("alice"), &six}, {user("bob"), &six}});
+  doubts.add({{user("alice"), &five}});
+  EXPECT_EQ(doubts.find(user("alice")), 6u);
+  doubts.settle({{user("alice"), &five}});
+  EXPECT_EQ(doubts.find(user("alice")), 6u);
+  doubts.settle({{user("alice"), &six}});
+  EXPECT_EQ(doubts.find(user("alice")), std::nullopt);
+  doubts.settle(user("bob"), 6);
+  EXPECT_EQ(doubts.find(user("bob")), std::nullopt);
+}
+
+}  // namespace
+}  // namespace doorstep::test
