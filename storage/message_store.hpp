@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What survives beside the log: users' messages, cursors, dead letters, positions. Implementations: sqlite_store; mongo_store follows.
+// What survives beside the log: users' messages, cursors, dead letters, positions. Implementations: sqlite_store, mongo_store.
 // Threads: every call may come from any thread and never blocks; callbacks run on the store's own threads and must not block.
 #pragma once
 
