@@ -49,6 +49,12 @@ void take(partition_self self, const services& parts, take_records& x) {
   state.progress->open(first, x.records.back().offset, x.records.size());
   state.records += x.records.size();
   parts.counts.records_in.add(static_cast<double>(x.records.size()));
+  if (seeded_bug("early-commit")) {
+    state.birth.source->commit(state.birth.what, x.records.back().offset + 1);
+    self->delayed_send(state.birth.router, milliseconds{300},
+                       route_records{state.run, state.from, state.progress->watermark(), std::move(x.records)});
+    return;
+  }
   self->send(state.birth.router, route_records{state.run, state.from, state.progress->watermark(), std::move(x.records)});
 }
 

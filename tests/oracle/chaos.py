@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults under load, judged by the oracle. Today: kill -9 of the embedded engine, at random moments and at the named points of runtime/test_points.hpp in turn.
 
-scripts/chaos kill --engine embedded --kills 10 --seed 7 [--rate 1000 --users 200 --seconds-between 1 ...]
+scripts/chaos kill --engine embedded --kills 10 --seed 7 [--rate 1000 --users 200 --seconds-between 1 --kafka 127.0.0.1:9092 ...]
 
 Prints the checker's line and one of figures. Exits 1 when a promise was broken (the folder is kept, and how to replay it is said), 2 when the run itself failed.
 """
@@ -20,6 +20,7 @@ import time
 
 from oracle import checker
 from oracle.records import now_ms
+from support.kafka import Kafka
 from support.server import Doorstep
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
@@ -28,6 +29,7 @@ POINTS = ("append-staged", "append-committed", "handed-over", "push", "cursor-st
 POINTS_OF_SOURCES = ("source-commit",)   # passed only with a [[sources]] table
 PASSES_MAX = {"push": 400, "receipt": 200, "passivation": 2, "drain-begun": 8, "drain-ended": 8}
 ANY_PASS_MAX = 60
+PARTITIONS = 4
 READY_TIMEOUT = 20
 OPTIONS = {  # everything that waits waits short, so that every life of a few seconds has all of it
     "delivery.ack_timeout": "2s", "delivery.retry_base": "100ms", "delivery.retry_max": "500ms", "delivery.ack_linger": "20ms",
@@ -43,7 +45,8 @@ class RunFailed(Exception):
 
 def plan(arguments, chance):
     """How each life after the first ends: points and moments by turns, the points one after the other from one that the seed names."""
-    points = [] if arguments.points == "none" else list(POINTS) if arguments.points == "all" else arguments.points.split(",")
+    all_points = POINTS + (POINTS_OF_SOURCES if arguments.kafka else ())
+    points = [] if arguments.points == "none" else list(all_points) if arguments.points == "all" else arguments.points.split(",")
     offset = chance.randrange(len(points)) if points else 0
     lives = []
     for number in range(1, arguments.kills):
@@ -63,7 +66,12 @@ class Run:
         self.chance = random.Random(arguments.seed)
         self.folder = pathlib.Path(arguments.folder or tempfile.mkdtemp(prefix="doorstep-chaos-"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.server = Doorstep(self.folder / "server", OPTIONS)
+        self.topic, sources = "", []
+        if arguments.kafka:
+            kafka = Kafka(arguments.kafka)
+            self.topic = kafka.make_topic(PARTITIONS, "chaos")
+            sources = [kafka.source(self.topic, f"g-{self.topic}") | {"commit_interval": "20ms"}]
+        self.server = Doorstep(self.folder / "server", OPTIONS, sources)
         self.children = []
         self.clients = []
         self.status_paths = []
@@ -142,7 +150,7 @@ class Run:
     def start_load(self):
         a = self.arguments
         return self.spawn("producers", "--port", self.server.internal_port, "--file", self.folder / "producer-0.log", "--users", a.users, "--rate", a.rate,
-                          "--producers", a.producers, "--seed", a.seed)
+                          "--producers", a.producers, "--seed", a.seed, *(["--kafka", a.kafka, "--topic", self.topic] if a.kafka else []))
 
     def look_at_children(self):
         for child in self.children:
@@ -169,6 +177,7 @@ class Run:
         """Until every message has its receipt; gives up at the deadline, or when nothing moves any more. What is missing then is the checker's to say."""
         deadline = time.monotonic() + self.arguments.drain
         moved, last = time.monotonic(), None
+        standstill = self.arguments.standstill + (8 if self.arguments.kafka else 0)  # a group may wait for the session of its killed member to end
         while True:
             self.look_at_children()
             status = self.status()
@@ -176,7 +185,7 @@ class Run:
                 return
             if (status["received"], status["receipted"]) != last:
                 moved, last = time.monotonic(), (status["received"], status["receipted"])
-            if time.monotonic() > min(deadline, moved + self.arguments.standstill):
+            if time.monotonic() > min(deadline, moved + standstill):
                 return
             time.sleep(0.05)
 
@@ -262,6 +271,7 @@ def command(arguments):
         words += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
     words += ["--only-points"] if arguments.only_points else []
     words += ["--bug", arguments.bug] if arguments.bug else []
+    words += ["--kafka", arguments.kafka] if arguments.kafka else []
     return " ".join(words)
 
 
@@ -300,6 +310,7 @@ def main(words):
     one.add_argument("--points", default="all", help="all, none, or names with commas: every second life ends at one of them in turn")
     one.add_argument("--only-points", action="store_true", help="every life ends at a point")
     one.add_argument("--producers", type=int, default=4)
+    one.add_argument("--kafka", default="", metavar="HOST:PORT", help="all producers but one publish through this broker, in a topic of its own")
     one.add_argument("--processes", type=int, default=1, help="processes that share the clients")
     one.add_argument("--drain", type=float, default=60, help="seconds the end may take at most")
     one.add_argument("--standstill", type=float, default=6, help="seconds after which an end that does not move is taken for one")

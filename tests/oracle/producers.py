@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load: producers that publish batches over HTTP, each the same batch again until it is taken. Ends on SIGTERM, with its last batches taken.
+"""The load: producers that publish batches over HTTP, or all but the first through Kafka; each the same batch again until it is taken. Ends on SIGTERM,
+with its last batches taken.
 
-producers.py --port N --file F --users N --rate N [--producers N] [--seed S]
+producers.py --port N --file F --users N --rate N [--producers N] [--seed S] [--kafka HOST:PORT --topic T]
 """
 import argparse
 import asyncio
@@ -11,9 +12,11 @@ import signal
 import sys
 
 from oracle.records import Recorder, event_name
+from support.kafka import STRUCTURED
 from support.server import API_KEY
 
-TICK = 0.05  # between the batches of one producer
+TICK = 0.05      # between the batches of one producer
+CATCH_UP = 0.25  # what a longer outage cost is not made up for
 ANSWER_TIMEOUT = 5
 
 
@@ -21,20 +24,21 @@ class Refused(Exception):
     """An answer that this load cannot deserve."""
 
 
-class Publisher:
+class HttpPublisher:
     """One HTTP connection that is kept alive."""
 
     def __init__(self, port):
         self.port = port
         self.reader = self.writer = None
 
-    async def post(self, body):
-        """@returns the status; 0 when nobody answered, and then nobody knows what became of it."""
+    async def publish(self, events):
+        """Events are (user, text). @returns false when they were not taken, or nobody answered and nobody knows what became of them."""
+        body = ("[" + ",".join(text for _, text in events) + "]").encode()
         try:
-            return await asyncio.wait_for(self.exchange(body), ANSWER_TIMEOUT)
+            return await asyncio.wait_for(self.exchange(body), ANSWER_TIMEOUT) == 202
         except (OSError, EOFError, asyncio.TimeoutError, ValueError):
             self.close()
-            return 0
+            return False
 
     async def exchange(self, body):
         if self.writer is None:
@@ -59,15 +63,32 @@ class Publisher:
         self.reader = self.writer = None
 
 
+class KafkaPublisher:
+    """A user's events are records of one partition, by their key."""
+
+    def __init__(self, address, topic):
+        self.command = ["kcat", "-P", "-b", address, "-t", topic, "-K", "\t", "-X", "acks=all", "-X", "enable.idempotence=true", "-X", "linger.ms=2",
+                        "-H", STRUCTURED]
+
+    async def publish(self, events):
+        lines = "".join(f"u{user}\t{text}\n" for user, text in events)
+        kcat = await asyncio.create_subprocess_exec(*self.command, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+        await kcat.communicate(lines.encode())
+        return kcat.returncode == 0
+
+    def close(self):
+        pass
+
+
 class Producer:
     def __init__(self, number, arguments, recorder):
         self.number = number
         self.recorder = recorder
         self.random = random.Random(f"{arguments.seed}/producer/{number}")
         self.users = arguments.users
-        self.size = arguments.rate * TICK / arguments.producers
+        self.rate = arguments.rate / arguments.producers
         self.next = [0] * arguments.users  # a user
-        self.publisher = Publisher(arguments.port)
+        self.publisher = KafkaPublisher(arguments.kafka, arguments.topic) if arguments.kafka and number > 0 else HttpPublisher(arguments.port)
 
     def batch(self, size):
         events, names = [], []
@@ -76,28 +97,28 @@ class Producer:
             name = event_name(self.number, user, self.next[user])
             self.next[user] += 1
             names.append(name)
-            events.append(f'{{"specversion":"1.0","id":"{name}","source":"/oracle/{self.number}","type":"oracle.numbered","touser":"u{user}",'
-                          f'"data":{{"n":{self.next[user] - 1}}}}}')
-        return names, ("[" + ",".join(events) + "]").encode()
+            events.append((user, f'{{"specversion":"1.0","id":"{name}","source":"/oracle/{self.number}","type":"oracle.numbered","touser":"u{user}",'
+                                 f'"data":{{"n":{self.next[user] - 1}}}}}'))
+        return names, events
 
     async def run(self, stopping):
         loop = asyncio.get_running_loop()
-        at, owed, batches = loop.time(), 0.0, 0
+        last, owed, batches = loop.time(), 0.0, 0
         while not stopping.is_set():
-            owed += self.size
+            now = loop.time()
+            owed, last = owed + self.rate * min(now - last, CATCH_UP), now
             if owed >= 1:
-                names, body = self.batch(int(owed))
+                names, events = self.batch(int(owed))
                 owed -= int(owed)
                 batches += 1
-                await self.publish(f"{self.number}.{batches}", names, body)
-            at = max(at + TICK, loop.time() - 5 * TICK)  # what an outage cost is not made up for
-            await asyncio.sleep(max(0.0, at - loop.time()))
+                await self.publish(f"{self.number}.{batches}", names, events)
+            await asyncio.sleep(max(0.0, last + TICK - loop.time()))
         self.publisher.close()
 
-    async def publish(self, batch, names, body):
+    async def publish(self, batch, names, events):
         self.recorder.add(f"A {batch} {' '.join(names)}")
         await self.recorder.durable()
-        while await self.publisher.post(body) != 202:
+        while not await self.publisher.publish(events):
             await asyncio.sleep(self.random.uniform(0.02, 0.06))
         self.recorder.add(f"Y {batch}")
 
@@ -121,6 +142,8 @@ def main(words):
     parser.add_argument("--rate", type=float, required=True, help="messages a second, all together")
     parser.add_argument("--producers", type=int, default=4)
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--kafka", default="")
+    parser.add_argument("--topic", default="")
     asyncio.run(publish_until_stopped(parser.parse_args(words)))
     return 0
 

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from oracle import chaos
+from support.kafka import Kafka
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("DOORSTEP_KILLS", "10"))
@@ -52,13 +53,20 @@ def test_every_crash_point_is_reached_and_breaks_no_promise():
     assert len(reached) >= len(chaos.POINTS) - 1, f"only {reached}"
 
 
-CAUGHT = {  # seeded bug: the columns that it must show in
+def test_kills_while_events_come_from_kafka_break_no_promise():
+    code, printed = run_chaos("--kills", 6, "--seed", seed(), "--rate", 500, "--users", 50, "--seconds-between", 1, "--points",
+                              "source-commit,append-committed", "--kafka", Kafka().address)
+    assert code == 0, printed
+
+
+CAUGHT = {  # seeded bug: the column that it must show in, and a run that passes the place
     "receipt-before-durable": ("UNEXPECTED", ["--points", "none"]),
     "skipped-hole": ("LOST", ["--points", "none"]),
     "flag-dropped": ("DUP-UNFLAGGED", ["--points", "none"]),
     "reordered-push": ("ORDER-VIOLATIONS", ["--points", "none"]),
     "lost-at-handover": ("LOST", ["--points", "none"]),
     "accepted-before-fsync": ("LOST", ["--points", "append-staged", "--only-points"]),
+    "early-commit": ("LOST", ["--points", "none", "--kafka"]),
 }
 
 
@@ -69,6 +77,8 @@ def test_every_seeded_bug_of_the_code_has_its_test():
 @pytest.mark.parametrize("bug", CAUGHT)
 def test_each_seeded_bug_is_caught(bug, tmp_path):
     column, how = CAUGHT[bug]
+    if "--kafka" in how:
+        how = [*how, Kafka().address]
     code, printed = run_chaos("--bug", bug, "--kills", 3, "--seed", seed(), "--rate", 600, "--users", 25, "--seconds-between", 0.6, "--standstill", 3,
                               "--folder", tmp_path, *how)
     assert code == 1 and int(re.search(rf"\b{column} (\d+)", printed).group(1)) > 0, printed
