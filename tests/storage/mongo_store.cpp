@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <string>
@@ -86,6 +87,45 @@ TEST_F(mongo_store_test, a_cursor_write_that_failed_cannot_land_under_the_next_l
   EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{40});
   write(*at, {{}, {record(6, {60})}, {}, {}}).value();
   EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{60});
+}
+
+TEST_F(mongo_store_test, what_was_answered_before_a_kill_in_the_middle_of_the_writes_is_there_and_the_rest_can_be_written_again) {
+  open();
+  constexpr std::uint64_t batches = 60, each = 50;
+  const auto shard = shard_of(user("alice"), static_cast<std::uint32_t>(options.log.shards));
+  const auto batch_at = [&](std::uint64_t i) {
+    store_batch out;
+    for (std::uint64_t n = i * each; n < (i + 1) * each; ++n) {
+      const auto x = entry_for("alice", std::to_string(n));
+      out.messages.push_back(std::make_shared<const message>(message{x.to, sequence::at(0, n), x.id, x.what, x.appended, x.requeue}));
+    }
+    out.positions.push_back({shard, (i + 1) * each});
+    return out;
+  };
+  std::vector<answer<void>> answers(batches);
+  for (std::uint64_t i = 0; i < batches; ++i) {
+    at->store->write(batch_at(i), urgency::now, answers[i].taker());
+    if (i == batches / 2) answers[batches / 4].wait().value();
+    if (i == batches / 2) server.kill();
+  }
+  std::vector<std::uint64_t> failed;
+  std::uint64_t durable = batches / 4 + 1;
+  for (std::uint64_t i = 0; i < batches; ++i) {
+    if (i == batches / 4) continue;
+    if (answers[i].wait())
+      durable = std::max(durable, i + 1);
+    else
+      failed.push_back(i);
+  }
+  ASSERT_FALSE(failed.empty());
+  server.restart();
+  open();
+  EXPECT_GE(at->store->positions()[static_cast<std::uint32_t>(shard)].next_offset, durable * each);
+  EXPECT_GE(load(*at, user("alice"), 10).value().unread, durable * each);
+  for (const auto i : failed) write(*at, batch_at(i)).value();
+  const auto page = read(*at, user("alice"), {}, batches * each).value();
+  ASSERT_EQ(page.messages.size(), batches * each) << "each once";
+  EXPECT_FALSE(page.more);
 }
 
 TEST_F(mongo_store_test, a_store_of_another_log_is_refused_with_words_that_help) {

@@ -193,6 +193,78 @@ TEST_P(store_contract, a_dead_letter_written_twice_is_kept_once_and_pages_go_on_
   EXPECT_EQ(dead_letters(*at, {"", 1}).value().size(), 1u);
 }
 
+dead_letter dead_of(const std::string& id, std::uint32_t requeue = 0) {
+  dead_letter out;
+  out.id = id;
+  out.to = user("alice");
+  out.seq = {12};
+  out.reason = dead_reason::nacked;
+  out.topic = "orders";
+  out.what = entry_for("alice", id).what;
+  out.last = {1'000};
+  out.requeue = requeue;
+  return out;
+}
+
+store_batch change_of(const std::string& id, std::uint32_t requeue, dead_letter_change::to what) {
+  store_batch out;
+  out.dead_changes.push_back({id, requeue, what});
+  return out;
+}
+
+std::vector<std::string> ids_of(const std::vector<dead_letter>& letters) {
+  std::vector<std::string> out;
+  for (const auto& x : letters) out.push_back(x.id);
+  return out;
+}
+
+TEST_P(store_contract, a_dead_letter_is_requeued_by_compare_and_set_and_gives_way_when_it_dies_again) {
+  write(*at, {{}, {}, {dead_of("a")}, {}}).value();
+  write(*at, change_of("a", 1, dead_letter_change::to::requeued)).value();
+  EXPECT_FALSE(dead_letters(*at).value()[0].requeued) << "it did not die as number 1";
+  write(*at, change_of("a", 0, dead_letter_change::to::requeued)).value();
+  write(*at, change_of("a", 0, dead_letter_change::to::requeued)).value();
+  EXPECT_TRUE(dead_letters(*at).value()[0].requeued);
+  write(*at, {{}, {}, {dead_of("a")}, {}}).value();  // written twice
+  EXPECT_TRUE(dead_letters(*at).value()[0].requeued);
+  write(*at, {{}, {}, {dead_of("a", 1)}, {}}).value();
+  const auto again = dead_letters(*at).value();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].requeue, 1u);
+  EXPECT_FALSE(again[0].requeued);
+}
+
+TEST_P(store_contract, a_dead_letter_is_purged_only_while_it_is_dead) {
+  write(*at, {{}, {}, {dead_of("a"), dead_of("b")}, {}}).value();
+  write(*at, change_of("a", 0, dead_letter_change::to::requeued)).value();
+  write(*at, change_of("a", 0, dead_letter_change::to::purged)).value();
+  write(*at, change_of("b", 0, dead_letter_change::to::purged)).value();
+  EXPECT_THAT(ids_of(dead_letters(*at).value()), testing::ElementsAre("a"));
+}
+
+TEST_P(store_contract, dead_letters_are_found_by_what_they_are) {
+  auto other = dead_of("b");
+  other.to = user("bob");
+  other.topic = "invoices";
+  other.reason = dead_reason::expired;
+  other.last = {2'000};
+  write(*at, {{}, {}, {dead_of("a"), other, dead_of("c")}, {}}).value();
+  write(*at, change_of("c", 0, dead_letter_change::to::requeued)).value();
+  const auto found = [&](auto change) {
+    dead_letter_query query;
+    change(query);
+    return ids_of(dead_letters(*at, query).value());
+  };
+  EXPECT_THAT(found([](auto& x) { x.id = "b"; }), testing::ElementsAre("b"));
+  EXPECT_THAT(found([](auto& x) { x.address = "user:bob"; }), testing::ElementsAre("b"));
+  EXPECT_THAT(found([](auto& x) { x.topic = "orders"; }), testing::ElementsAre("a", "c"));
+  EXPECT_THAT(found([](auto& x) { x.reason = dead_reason::expired; }), testing::ElementsAre("b"));
+  EXPECT_THAT(found([](auto& x) { x.since = unix_ms{2'000}; }), testing::ElementsAre("b"));
+  EXPECT_THAT(found([](auto& x) { x.until = unix_ms{2'000}; }), testing::ElementsAre("a", "c"));
+  EXPECT_THAT(found([](auto& x) { x.requeued_too = false; }), testing::ElementsAre("a", "b"));
+  EXPECT_THAT(found([](auto& x) { x.topic = "orders", x.after = "a"; }), testing::ElementsAre("c"));
+}
+
 TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
   if (at->log) at->log->stop();
   const answer<void> before, after;
@@ -207,12 +279,13 @@ TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
   EXPECT_EQ(loaded.wait().error().code, ec::stopping);
 }
 
-INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store", "mongodb"), [](const auto& info) {
-  auto name = info.param;
-  for (auto& c : name)
-    if (c == '-') c = '_';
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store", "mongodb"),
+                         [](const auto& info) {
+                           auto name = info.param;
+                           for (auto& c : name)
+                             if (c == '-') c = '_';
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace doorstep::test
