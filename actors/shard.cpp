@@ -17,6 +17,8 @@ namespace {
 
 /// Records the log may hand over ahead; they are passed on at once, so this bounds one batch and what waits in this actor's queue.
 constexpr std::size_t credit = 8192;
+/// Messages that may wait for a store beside the log. Beyond it the shard reads no further: the log keeps what comes, and a user gets it when the store is back.
+constexpr std::size_t unsaved_max = 2 * credit;
 /// How often the position is written while nothing else asks for it: what a restart reads again.
 constexpr milliseconds position_interval{1'000};
 /// The event is read when it is pushed, some microseconds from now.
@@ -66,7 +68,8 @@ public:
     }
     state_.records += batch.records.size();
     state_.next_offset = batch.next_offset;
-    parts_.log.grant(state_.birth.id, batch.records.size());
+    state_.withheld += batch.records.size();
+    grant_on();
     if (!state_.dead.empty() || !state_.unsaved.empty())
       save();
     else
@@ -77,12 +80,14 @@ public:
   void save() {
     if (state_.saving || (state_.next_offset == state_.saved_offset && state_.dead.empty())) return;
     state_.saving = true;
+    state_.in_saving = state_.unsaved;
     self_->send(state_.birth.writer,
                 save_shard{{state_.birth.id, state_.next_offset}, std::exchange(state_.unsaved, {}), std::exchange(state_.dead, {})});
   }
 
   void saved(const shard_saved& x) {
     state_.saving = false;
+    state_.in_saving.clear();
     if (x.durable) {
       state_.saved_offset = std::max(state_.saved_offset, x.what.position.next_offset);
       parts_.counts.dead.add(static_cast<double>(x.what.dead.size()));
@@ -91,6 +96,7 @@ public:
       state_.dead.insert(state_.dead.begin(), x.what.dead.begin(), x.what.dead.end());
       state_.unsaved.insert(state_.unsaved.begin(), x.what.messages.begin(), x.what.messages.end());
     }
+    grant_on();
     ring();
     finish_drain();
   }
@@ -148,6 +154,23 @@ public:
   }
 
 private:
+  void grant_on() {
+    if (state_.unsaved.size() + state_.in_saving.size() < unsaved_max && state_.withheld > 0)
+      parts_.log.grant(state_.birth.id, std::exchange(state_.withheld, 0));
+  }
+
+  /// What the store may not have yet when a mailbox reads it. Without these the mailbox would take the next live message for the one that follows.
+  void hand_unsaved(shard_state::entry& to, const address& user) {
+    deliver owed;
+    for (const auto* part : {&state_.in_saving, &state_.unsaved}) {
+      for (const auto& m : *part)
+        if (m->to == user) owed.messages.push_back(m);
+    }
+    if (owed.messages.empty()) return;
+    ++to.sent;
+    self_->send(to.box, std::move(owed));
+  }
+
   /// The last seq that the log has given in this shard.
   sequence log_end() const {
     const auto end = parts_.log.end_offset(state_.birth.id);
@@ -175,7 +198,9 @@ private:
     self_->monitor(box);
     state_.owners.emplace(box->address(), user);
     parts_.counts.mailboxes.add(1);
-    return state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
+    auto& entry = state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
+    hand_unsaved(entry, user);
+    return entry;
   }
 
   void forget(decltype(shard_state::boxes)::iterator found) {

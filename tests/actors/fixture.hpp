@@ -73,7 +73,7 @@ protected:
     std::shared_ptr<connection_handler> handler;
   };
 
-  house_in_a_bottle() { set_log_output("off", "text"); }
+  explicit house_in_a_bottle(bool store_shares_log = true) : store_(log_, store_shares_log) { set_log_output("off", "text"); }
 
   void SetUp() override {
     auto make_writer = &writer;
@@ -181,7 +181,7 @@ protected:
   config options_;
   metrics counts_;
   memory_log log_;
-  memory_store store_{log_};
+  memory_store store_;
   services parts_{options_, counts_, log_, store_};
   test_system_config settings_;
   caf::actor_system system_{settings_};

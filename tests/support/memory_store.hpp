@@ -19,7 +19,9 @@ namespace doorstep::test {
 class memory_store final : public message_store {
 public:
   explicit memory_store(std::uint32_t shards = 1) : shards_(shards), positions_(shards) {}
-  explicit memory_store(memory_log& shared) : shared_(&shared), shards_(shared.shard_count()), positions_(shared.shard_count()) {}
+  /// @param shares false: it keeps messages of its own, as a store on another machine does.
+  explicit memory_store(memory_log& log, bool shares = true)
+      : shared_(shares ? &log : nullptr), shards_(log.shard_count()), positions_(log.shard_count()) {}
 
   /// Answers what was asked before this call. @returns false when there was nothing.
   bool run();
