@@ -177,7 +177,7 @@ class Run:
         """Until every message has its receipt; gives up at the deadline, or when nothing moves any more. What is missing then is the checker's to say."""
         deadline = time.monotonic() + self.arguments.drain
         moved, last = time.monotonic(), None
-        standstill = self.arguments.standstill + (8 if self.arguments.kafka else 0)  # a group may wait for the session of its killed member to end
+        standstill = self.arguments.standstill + (8 if self.arguments.kafka else 0)  # a group may wait until its killed member counts as gone
         while True:
             self.look_at_children()
             status = self.status()

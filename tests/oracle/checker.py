@@ -107,8 +107,7 @@ class Checker:
             self.owed[client.user][identity] = message
         if message.receipt_at is not None and (message.receipt_for == name or client.opened > message.receipt_at):
             self.fault("UNEXPECTED", f"{name} got {event} seq {seq} after the receipt of its ack")
-        if flagged:
-            self.flagged += 1
+        self.flagged += flagged and bool(message.seen_by)
         if name in message.seen_by:
             if not flagged:
                 self.fault("DUP-UNFLAGGED", f"{name} got {event} seq {seq} attempt {attempt} again")

@@ -90,6 +90,11 @@ def test_each_broken_promise_is_caught_in_its_column_and_no_other(column, what, 
     assert judge.faults
 
 
+def test_a_flagged_repeat_is_counted_and_a_flag_on_a_first_sight_is_not():
+    judge = judged([CONNECTED, pushed(0, 5), "C 7.0 250 0", pushed(0, 5, flag=1), pushed(1, 6, flag=1), pushed(2, 9), acked(0, 1, 2), receipt(9)])
+    assert judge.ok() and judge.flagged == 1
+
+
 def test_accepted_is_what_a_producer_was_told_and_no_more():
     judge = judged([], ["A 1 p0-7-0", "Y 1", "A 2 p0-7-1"])
     assert judge.counts["LOST"] == 1 and "p0-7-0" in judge.faults[0]
