@@ -2,9 +2,11 @@
 // The program: reads the command line, chooses the concrete parts, waits for a signal, drains. No logic of its own.
 // Exit codes: 0 ok, 1 runtime failure, 2 usage, 78 bad configuration.
 #include "actors/house.hpp"
+#include "net/admin_client.hpp"
 #include "net/auth.hpp"
 #include "net/server.hpp"
 #include "runtime/config.hpp"
+#include "runtime/json_text.hpp"
 #include "runtime/log.hpp"
 #include "storage/kafka_source.hpp"
 #include "storage/mongo_store.hpp"
@@ -237,6 +239,86 @@ int gen_token(const std::string& user, const std::string& secret, const std::str
   return 0;
 }
 
+/// doorstep dead-letters list|show|requeue|purge: a running server is asked, and its answer printed.
+struct dead_letters_command {
+  std::string url = "http://127.0.0.1:9000", key, key_file, after, state;
+  std::vector<std::string> ids;
+  std::map<std::string, std::string> filter;
+  std::size_t limit = 100;
+  bool all = false;
+  CLI::App *self = nullptr, *list = nullptr, *show = nullptr, *requeue = nullptr, *purge = nullptr;
+
+  void add_to(CLI::App& app) {
+    self = app.add_subcommand("dead-letters", "look at what was given up, take it back, or delete it");
+    self->require_subcommand(1);
+    list = command("list", "print a page of them, oldest first");
+    show = command("show", "print one, whole");
+    requeue = command("requeue", "deliver them again");
+    purge = command("purge", "delete them");
+    for (auto* x : {list, requeue, purge}) {
+      for (const char* part : {"reason", "user", "topic"})
+        x->add_option(std::string("--") + part, filter[part], "only those of this " + std::string(part));
+      x->add_option("--since", filter["since"], "only those given up at this time (RFC 3339) or later");
+      x->add_option("--until", filter["until"], "only those given up before");
+      x->add_option("--limit", limit, "at most so many")->check(CLI::Range(1, 1000))->capture_default_str();
+    }
+    list->add_option("--after", after, "`next` of the page before");
+    list->add_option("--state", state, "dead, or all: with those taken back")->check(CLI::IsMember({"dead", "all"}));
+    show->add_option("id", ids, "which")->required()->expected(1);
+    for (auto* x : {requeue, purge}) {
+      x->add_option("id", ids, "which");
+      x->add_flag("--all", all, "every one that is still dead, up to the limit");
+    }
+  }
+
+  int run() {
+    if (!key_file.empty()) {
+      std::ifstream in(key_file);
+      if (!std::getline(in, key)) return complain({ec::bad_config, key_file + ": cannot be read", {}});
+    }
+    const std::string path = "/v1/dead-letters";
+    if (list->parsed()) return print(ask_server(url, key, path + query()));
+    if (show->parsed()) return print(ask_server(url, key, path + "/" + url_encoded(ids.front())));
+    return print(ask_server(url, key, path + (requeue->parsed() ? "/requeue" : "/purge"), body()));
+  }
+
+private:
+  CLI::App* command(const char* name, const char* what) {
+    auto* made = self->add_subcommand(name, what);
+    made->add_option("--url", url, "the server's internal address")->capture_default_str();
+    made->add_option("--api-key", key, "one of internal.api_keys (seen by everybody who can list processes)");
+    made->add_option("--api-key-file", key_file, "a file whose first line is one");
+    return made;
+  }
+  std::string query() const {
+    std::string text = "?limit=" + std::to_string(limit);
+    for (const auto& [part, value] : filter)
+      if (!value.empty()) text += "&" + part + "=" + url_encoded(value);
+    if (!after.empty()) text += "&after=" + url_encoded(after);
+    return state.empty() ? text : text + "&state=" + state;
+  }
+  std::string body() const {
+    std::string text = "{\"limit\":" + std::to_string(limit);
+    if (all) text += ",\"all\":true";
+    for (const auto& [part, value] : filter) {
+      if (value.empty()) continue;
+      text += ",\"" + part + "\":";
+      append_json_string(text, value);
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      text += i == 0 ? ",\"ids\":[" : ",";
+      append_json_string(text, ids[i]);
+    }
+    return text + (ids.empty() ? "}" : "]}");
+  }
+  static int print(const result<admin_answer>& answer) {
+    if (!answer) return complain(answer.error());
+    const bool good = answer->status < 300;
+    (good ? std::cout : std::cerr) << answer->body << "\n";
+    return good ? 0 : exit_failure;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -259,6 +341,9 @@ int main(int argc, char** argv) {
   token_command->add_option("--secret", secret, "the HS256 secret (seen by everybody who can list processes)");
   token_command->add_option("--ttl", ttl, "how long it is valid")->capture_default_str();
 
+  dead_letters_command dead_letters;
+  dead_letters.add_to(app);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& why) {
@@ -275,6 +360,8 @@ int main(int argc, char** argv) {
     std::cout << configuration_page();
   } else if (token_command->parsed()) {
     return gen_token(user, secret, secret_file, ttl);
+  } else if (dead_letters.self->parsed()) {
+    return dead_letters.run();
   } else {
     const auto options = (serve_command->parsed() ? serve_flags : check_flags).load();
     if (!options) return complain(options.error());

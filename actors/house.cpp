@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/house.hpp"
 
+#include "actors/dead_letters.hpp"
 #include "actors/node.hpp"
 #include "actors/reports.hpp"
 #include "actors/router.hpp"
@@ -192,10 +193,13 @@ void house::mailbox(const std::string& user, answer done) {
   impl_->system.spawn(ask, impl_->shards[where]);
 }
 
-void house::dead_letters(const std::string& after, std::size_t limit, answer done) {
-  impl_->parts.store.dead_letters({after, limit}, [done = std::move(done)](result<std::vector<dead_letter>> what) {
-    what ? done(describe_dead_letters(*what)) : done(what.error());
-  });
+void house::dead_letters(dead_letter_filter which, answer done) { list_dead_letters(impl_->parts, std::move(which), std::move(done)); }
+void house::dead_letter(std::string id, answer done) { show_dead_letter(impl_->parts, std::move(id), std::move(done)); }
+void house::requeue_dead_letters(dead_letter_filter which, answer done) {
+  doorstep::requeue_dead_letters(impl_->parts, std::move(which), std::move(done));
+}
+void house::purge_dead_letters(dead_letter_filter which, answer done) {
+  doorstep::purge_dead_letters(impl_->parts, std::move(which), std::move(done));
 }
 
 std::vector<std::string> house::not_ready() const {

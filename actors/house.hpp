@@ -42,7 +42,10 @@ public:
 
   void actors(answer done) override;
   void mailbox(const std::string& user, answer done) override;
-  void dead_letters(const std::string& after, std::size_t limit, answer done) override;
+  void dead_letters(dead_letter_filter which, answer done) override;
+  void dead_letter(std::string id, answer done) override;
+  void requeue_dead_letters(dead_letter_filter which, answer done) override;
+  void purge_dead_letters(dead_letter_filter which, answer done) override;
   std::vector<std::string> not_ready() const override;
   bool started() const override;
   void refresh_metrics() override;

@@ -39,7 +39,7 @@ using shard_actor =
 using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
                                        caf::reacts_to<attach>,  // answered to the session with attached or not_attached
                                        caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<read_messages>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<read_messages>, caf::reacts_to<writes_settled>,
                                        caf::reacts_to<mailbox_read>,  // from the store's thread
                                        caf::reacts_to<page_read>, caf::reacts_to<unread_counted>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>,
                                        caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,

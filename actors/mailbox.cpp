@@ -22,8 +22,33 @@ std::uint64_t jitter() {
   return random();
 }
 
-outbox_options outbox_options_of(const delivery_config& x) {
-  return {x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
+outbox_options outbox_options_of(const services& parts, const suspicion* suspect) {
+  const auto& x = parts.options.delivery;
+  outbox_options out{window_of(x), x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
+  out.max_attempts = static_cast<std::uint32_t>(x.max_attempts);
+  out.ttl = x.ttl;
+  out.messages_max = x.mailbox_messages_max;
+  out.clock = parts.clock;
+  if (suspect == nullptr) return out;
+  out.window = 1;
+  for (const auto& [seq, times] : suspect->blame)
+    if (times >= x.poison_attempts) out.poisoned.push_back(seq);
+  return out;
+}
+
+dead_letter dead_letter_of(const given_up& x, unix_ms now) {
+  dead_letter d;
+  d.id = x.what->id;
+  d.to = x.what->to;
+  d.seq = x.what->seq;
+  d.reason = x.reason;
+  d.detail = x.detail;
+  d.what = x.what->what;
+  d.first = x.what->appended;
+  d.last = now;
+  d.attempts = x.attempts;
+  d.requeue = x.what->requeue;
+  return d;
 }
 
 /// One for all mailboxes of a thread: it is empty between messages, and what is used every time stays in the cache.
@@ -52,6 +77,7 @@ public:
 
   /// Carries out what the outbox wants, then sees to the alarm.
   void finish() {
+    if (state_.birth.suspect) clear_suspicion_in_time();
     count();
     send_pushes();
     send_receipts();
@@ -110,6 +136,7 @@ private:
     if (x.acked > 0) parts_.counts.acked.add(static_cast<double>(x.acked));
     if (x.repeated > 0) parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
     if (x.timed_out > 0) parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
+    for (const auto reason : x.buried) count_buried(reason);
     for (const auto& [pushed_at, appended] : x.acked_times) parts_.counts.push_to_ack.observe(now_ - pushed_at);
     if (x.pushes.empty()) return;
     parts_.counts.pushed.add(static_cast<double>(x.pushes.size()));
@@ -119,8 +146,31 @@ private:
       if (p.attempt == 1 && !p.redelivered) parts_.counts.publish_to_push.observe(milliseconds{wall.value - p.what->appended.value});
   }
 
+  void count_buried(dead_reason reason) {
+    const auto& counts = parts_.counts;
+    counts.dead.add();
+    ++state_.given_up[static_cast<std::size_t>(reason)];
+    const counter* by_reason = nullptr;
+    if (reason == dead_reason::max_attempts) by_reason = &counts.attempts_exhausted;
+    if (reason == dead_reason::nacked) by_reason = &counts.given_up_nacked;
+    if (reason == dead_reason::expired) by_reason = &counts.expired;
+    if (reason == dead_reason::overflow) by_reason = &counts.overflowed;
+    if (reason == dead_reason::poison) by_reason = &counts.poisoned;
+    if (by_reason != nullptr) by_reason->add();
+  }
+
+  /// Long enough without a failure: the window opens again.
+  void clear_suspicion_in_time() {
+    if (now_ < state_.suspect_until) return;
+    state_.birth.suspect.reset();
+    owed().widen(window_of(parts_.options.delivery));
+  }
+
   void send_pushes() {
     thread_local push_messages batch;  // given away only to another lane
+    // Empty, unless a push threw: what it left must not go to the next mailbox's user.
+    batch.messages.clear();
+    batch.unread.reset();
     auto& pushes = out().pushes;
     if (!pushes.empty()) crash_point("push");
     if (seeded_bug("reordered-push")) std::reverse(pushes.begin(), pushes.end());
@@ -129,6 +179,7 @@ private:
         if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered && !seeded_bug("flag-dropped")});
       if (session.counts && out().counts_changed) batch.unread = owed().unread();
       if (batch.messages.empty() && !batch.unread) continue;
+      if (state_.birth.suspect && !batch.messages.empty()) state_.birth.suspect->in_hand = batch.messages.front().what->seq;
       if (session.out)
         session.out->push(batch);
       else
@@ -136,6 +187,7 @@ private:
       batch.messages.clear();
       batch.unread.reset();
     }
+    if (state_.birth.suspect) state_.birth.suspect->in_hand = {};
   }
 
   void send_receipts() {
@@ -163,9 +215,14 @@ private:
     state_.lingers_until.reset();
     if (state_.recount == mailbox_state::recounting::after_next_save) state_.recount = mailbox_state::recounting::after_this_save;
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
-    auto record = owed().begin_save(state_.birth.user);
+    auto record = owed().begin_save(state_.birth.user, out());
     if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(*record.acked.above().rbegin());
-    self_->send(state_.birth.writer, save_cursor{std::move(record), when});
+    std::vector<dead_letter> dead;
+    if (!out().to_bury.empty()) {
+      const auto wall = parts_.clock.time_at(now_);
+      for (const auto& x : out().to_bury) dead.push_back(dead_letter_of(x, wall));
+    }
+    self_->send(state_.birth.writer, save_cursor{std::move(record), when, std::move(dead)});
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
@@ -294,7 +351,12 @@ mailbox_actor::behavior_type make_behavior() {
       [](const nack_messages& x) {
         turn now;
         now.parts().counts.nacked.add(static_cast<double>(x.ids.size()));
-        now.owed().nack(x.ids, now.now(), now.out(), now.slot_of_sender().value_or(outbox::slots_max));
+        now.owed().nack(x.ids, now.now(), now.out(), now.slot_of_sender().value_or(outbox::slots_max), {x.reason, x.retry_in});
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [](const extend_deadlines& x) {
+        turn now;
+        now.owed().in_progress(now.slot_of_sender().value_or(outbox::slots_max), x.ids, now.now());
         if (now.owed().is_loaded()) now.finish();
       },
       [](const read_messages& x) {
@@ -339,7 +401,8 @@ mailbox_actor::behavior_type make_behavior() {
       },
       [](const look_at_mailbox&) {
         const auto* self = running<mailbox_self>();
-        return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.sessions.size(), self->clock().now())};
+        return mailbox_report{
+            describe_mailbox(self->state.birth.user, *self->state.owed, self->state.given_up, self->state.sessions.size(), self->clock().now())};
       },
       [](look) -> actor_report {
         auto* self = running<mailbox_self>();
@@ -357,7 +420,8 @@ mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, 
   auto& state = self->state;
   state.parts = parts;
   state.birth = std::move(birth);
-  state.owed.emplace(outbox_options_of(parts->options.delivery), jitter);
+  state.owed.emplace(outbox_options_of(*parts, state.birth.suspect.get()), jitter);
+  state.suspect_until = self->clock().now() + parts->options.delivery.mailbox_restart_window;
   state.idle_since = self->clock().now();
   self->set_down_handler(ended);
   if (state.birth.replaces_dead)

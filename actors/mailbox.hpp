@@ -10,9 +10,21 @@
 #include <boost/container/small_vector.hpp>
 #include <caf/stateful_actor.hpp>
 
+#include <array>
+#include <cstdint>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace doorstep {
+
+/// A mailbox that failed comes back under suspicion: one message in flight, and noted while it is carried out, so that the SHARD knows which one to blame
+/// when it fails again. Shared by SHARD and MAILBOX, which run on one lane.
+struct suspicion {
+  sequence in_hand;                                     ///< 0: none
+  std::vector<std::pair<sequence, std::size_t>> blame;  ///< how often each brought the mailbox down
+};
 
 /// What a mailbox is born with.
 struct mailbox_birth {
@@ -21,6 +33,7 @@ struct mailbox_birth {
   bool replaces_dead = false;  ///< writes of the one before may still be under way
   shard_actor shard;
   writer_actor writer;
+  std::shared_ptr<suspicion> suspect{};  ///< null but after a failure
 };
 
 struct mailbox_state {
@@ -44,6 +57,8 @@ struct mailbox_state {
   std::optional<steady_time> lingers_until;                                                 ///< acks nobody waits for wait for more of them
   enum class recounting { no, after_next_save, after_this_save } recount = recounting::no;  ///< the store counts unread messages by the saved record
   bool draining = false;
+  steady_time suspect_until{};
+  std::array<std::uint32_t, dead_reasons_max> given_up{};  ///< in this life, by reason
   std::uint64_t load_failures = 0;
   actor_age age;
 };

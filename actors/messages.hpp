@@ -103,6 +103,11 @@ struct nack_messages {
   request_id request = 0;
   std::vector<std::string> ids;
   std::string reason;
+  std::optional<milliseconds> retry_in{};
+};
+/// The client still works on them.
+struct extend_deadlines {
+  std::vector<std::string> ids;
 };
 struct read_messages {
   request_id request = 0;
@@ -154,6 +159,7 @@ struct unread_counted {
 struct save_cursor {
   cursor_record record;
   urgency when = urgency::soon;
+  std::vector<dead_letter> dead{};  ///< settled by the record: both in one batch
 };
 struct save_shard {
   shard_position position;
@@ -236,6 +242,7 @@ DOORSTEP_LOCAL_MESSAGE(not_attached)
 DOORSTEP_LOCAL_MESSAGE(detach)
 DOORSTEP_LOCAL_MESSAGE(ack_messages)
 DOORSTEP_LOCAL_MESSAGE(nack_messages)
+DOORSTEP_LOCAL_MESSAGE(extend_deadlines)
 DOORSTEP_LOCAL_MESSAGE(read_messages)
 DOORSTEP_LOCAL_MESSAGE(acks_saved)
 DOORSTEP_LOCAL_MESSAGE(client_connected)

@@ -49,9 +49,34 @@ json::object actor_of(const actor_report& a) {
   return x;
 }
 
+json::object letter_of(const dead_letter& d) {
+  json::object x;
+  x["id"] = d.id;
+  x["reason"] = json::string(name(d.reason).data(), name(d.reason).size());
+  x["detail"] = d.detail;
+  x["state"] = d.requeued ? "requeued" : "dead";
+  x["requeue"] = d.requeued ? d.requeue + 1 : d.requeue;
+  if (!d.to.empty() && !d.to.is_dead_letters()) {
+    x["address"] = json::string(d.to.text().data(), d.to.text().size());
+    x["seq"] = d.seq.value;
+  }
+  if (d.offset >= 0) {
+    x["source"] = d.source;
+    x["topic"] = d.topic;
+    x["partition"] = d.partition;
+    x["offset"] = d.offset;
+  }
+  x["first_ms"] = d.first.value;
+  x["last_ms"] = d.last.value;
+  x["attempts"] = d.attempts;
+  if (d.what) x["event"] = json::parse(to_json(*d.what));
+  return x;
+}
+
 }  // namespace
 
-std::string describe_mailbox(const address& user, const outbox& owed, std::size_t sessions, steady_time now) {
+std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::size_t sessions,
+                             steady_time now) {
   auto x = head(user, true);
   x["sessions"] = sessions;
   x["floor"] = owed.floor().value;
@@ -59,6 +84,11 @@ std::string describe_mailbox(const address& user, const outbox& owed, std::size_
   // More than these may wait in the store; `more` says so.
   x["owed"] = owed.in_flight_count() + owed.queued_count();
   x["more"] = owed.is_behind();
+  x["owed_with_stored"] = owed.owed_count();
+  json::object dead;
+  for (std::size_t i = 1; i < given_up.size(); ++i)
+    if (given_up[i] != 0) dead[name(static_cast<dead_reason>(i))] = given_up[i];
+  x["given_up"] = std::move(dead);
   json::array flight;
   for (const auto& f : owed.in_flight()) {
     auto m = message_of(*f.what);
@@ -85,31 +115,16 @@ std::string describe_stored(const address& user, const stored_mailbox& what) {
   return json::serialize(x);
 }
 
-std::string describe_dead_letters(const std::vector<dead_letter>& page) {
+std::string describe_dead_letters(const std::vector<dead_letter>& page, std::size_t limit) {
   json::array all;
-  for (const auto& d : page) {
-    json::object x;
-    x["id"] = d.id;
-    x["reason"] = json::string(name(d.reason).data(), name(d.reason).size());
-    x["detail"] = d.detail;
-    if (!d.to.empty() && !d.to.is_dead_letters()) x["address"] = json::string(d.to.text().data(), d.to.text().size());
-    if (d.offset >= 0) {
-      x["source"] = d.source;
-      x["topic"] = d.topic;
-      x["partition"] = d.partition;
-      x["offset"] = d.offset;
-    }
-    x["first_ms"] = d.first.value;
-    x["last_ms"] = d.last.value;
-    x["attempts"] = d.attempts;
-    if (d.what) x["event"] = json::parse(to_json(*d.what));
-    all.push_back(std::move(x));
-  }
+  for (const auto& d : page) all.push_back(letter_of(d));
   json::object whole;
-  whole["next"] = page.empty() ? std::string{} : page.back().id;
+  whole["next"] = page.size() < limit ? std::string{} : page.back().id;
   whole["dead_letters"] = std::move(all);
   return json::serialize(whole);
 }
+
+std::string describe_dead_letter(const dead_letter& x) { return json::serialize(letter_of(x)); }
 
 std::string describe_actors(const actor_report& top) { return json::serialize(actor_of(top)); }
 

@@ -4,16 +4,19 @@
 
 #include "actors/messages.hpp"
 
+#include <cstdint>
+#include <span>
 #include <string>
 
 namespace doorstep {
 
-/// A loaded mailbox: owed, in flight, attempts, next retry.
-std::string describe_mailbox(const address& user, const outbox& owed, std::size_t sessions, steady_time now);
+/// A loaded mailbox: owed, in flight, attempts, next retry. @param given_up dead letters of this life, by dead_reason.
+std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::size_t sessions, steady_time now);
 /// One that is not loaded, from what the store has.
 std::string describe_stored(const address& user, const stored_mailbox& what);
-/// One page of GET /v1/dead-letters.
-std::string describe_dead_letters(const std::vector<dead_letter>& page);
+/// One page of GET /v1/dead-letters, with the token of the next one when it is full.
+std::string describe_dead_letters(const std::vector<dead_letter>& page, std::size_t limit);
+std::string describe_dead_letter(const dead_letter& x);
 /// The actors of GET /v1/actors.
 std::string describe_actors(const actor_report& top);
 

@@ -88,7 +88,7 @@ public:
     hello.session = std::to_string(self_->id());
     hello.user = std::string(state_.user.id());
     hello.addresses.emplace_back(state_.user, x.floor);
-    hello.window = options.delivery.window;
+    hello.window = window_of(options.delivery);
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
@@ -158,7 +158,12 @@ private:
   }
 
   void on(const client::nack& x) {
-    self_->send(state_.box, nack_messages{x.id, x.ids, x.reason});
+    self_->send(state_.box, nack_messages{x.id, x.ids, x.reason, x.retry_in});
+    done(x.id);
+  }
+
+  void on(const client::in_progress& x) {
+    self_->send(state_.box, extend_deadlines{x.ids});
     done(x.id);
   }
 

@@ -129,7 +129,7 @@ public:
       // It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown, and it also read ahead from
       // the store: all that the log holds now counts as pushed.
       state_.takeover = std::max(state_.takeover, log_end());
-      state_.deaths[user].push_back(self_->clock().now());
+      note_death(user);
       ++state_.restarts;
       parts_.counts.actor_restarts.add();
       log_line(log_level::error, "shard", "mailbox-failed").with("user", user.text()).with("why", caf::to_string(x.reason));
@@ -171,6 +171,22 @@ private:
     self_->send(to.box, std::move(owed));
   }
 
+  /// The message in hand is to blame. Once it has failed often enough the next life gives it up, so the count of deaths begins anew.
+  void note_death(const address& user) {
+    auto& times = state_.deaths[user];
+    times.push_back(self_->clock().now());
+    auto& suspect = state_.suspects[user];
+    if (!suspect) suspect = std::make_shared<suspicion>();
+    const auto seq = std::exchange(suspect->in_hand, {});
+    if (!seq) return;
+    auto found = std::find_if(suspect->blame.begin(), suspect->blame.end(), [&](const auto& x) { return x.first == seq; });
+    if (found == suspect->blame.end()) found = suspect->blame.insert(found, {seq, 0});
+    if (++found->second != parts_.options.delivery.poison_attempts) return;
+    times.clear();
+    times.push_back(self_->clock().now());
+    log_line(log_level::error, "shard", "poison-message").with("user", user.text()).with("seq", seq.value).with("action", "dead-lettered");
+  }
+
   /// The last seq that the log has given in this shard.
   sequence log_end() const {
     const auto end = parts_.log.end_offset(state_.birth.id);
@@ -194,13 +210,19 @@ private:
     if (found != state_.boxes.end()) return found->second;
     auto make = &mailbox;
     auto box = spawn_on(self_->system(), self_->where(), make, &parts_,
-                        mailbox_birth{user, state_.takeover, state_.deaths.contains(user), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
+                        mailbox_birth{user, state_.takeover, state_.deaths.contains(user), caf::actor_cast<shard_actor>(self_), state_.birth.writer,
+                                      suspect_of(user)});
     self_->monitor(box);
     state_.owners.emplace(box->address(), user);
     parts_.counts.mailboxes.add(1);
     auto& entry = state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
     hand_unsaved(entry, user);
     return entry;
+  }
+
+  std::shared_ptr<suspicion> suspect_of(const address& user) const {
+    const auto found = state_.suspects.find(user);
+    return found == state_.suspects.end() ? nullptr : found->second;
   }
 
   void forget(decltype(shard_state::boxes)::iterator found) {
@@ -217,6 +239,7 @@ private:
     while (!times.empty() && times.front() < from) times.pop_front();
     if (times.empty()) {
       state_.deaths.erase(found);
+      state_.suspects.erase(user);
       return false;
     }
     return times.size() >= parts_.options.delivery.mailbox_restarts_max;

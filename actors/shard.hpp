@@ -4,6 +4,7 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
+#include "actors/mailbox.hpp"
 #include "actors/services.hpp"
 #include "runtime/origin_filter.hpp"
 
@@ -37,7 +38,8 @@ struct shard_state {
   shard_birth birth;
   boost::unordered_flat_map<address, entry, std::hash<address>> boxes;  ///< a lookup costs two cache misses; entries move when it grows
   std::unordered_map<caf::actor_addr, address> owners;
-  std::unordered_map<address, std::deque<steady_time>> deaths;  ///< recent restarts of a mailbox that failed
+  std::unordered_map<address, std::deque<steady_time>> deaths;       ///< recent restarts of a mailbox that failed
+  std::unordered_map<address, std::shared_ptr<suspicion>> suspects;  ///< of mailboxes that failed and whose deaths are still counted
   std::vector<entry*> touched;
   origin_filter origins;
   sequence takeover;  ///< the log's end when this shard was opened, or a mailbox died: what may have been pushed before

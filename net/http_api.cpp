@@ -2,6 +2,7 @@
 // One table of paths for the internal port, and the CloudEvents HTTP binding (docs/protocol.md, Publishing).
 #include "net/http_api.hpp"
 
+#include "net/dead_letters_api.hpp"
 #include "net/native_codec.hpp"
 #include "net/site.hpp"
 
@@ -10,7 +11,6 @@
 #include <boost/url/url_view.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <string_view>
 
 namespace doorstep {
@@ -139,23 +139,6 @@ void show_mailbox(site& at, const http_request& request, http_reply done) {
   at.look.mailbox(user, as_document(std::move(done)));
 }
 
-void show_dead_letters(site& at, const http_request& request, http_reply done) {
-  const auto target = boost::urls::parse_origin_form({request.target().data(), request.target().size()});
-  if (!target) return done(problem_answer({ec::malformed, "the query is not percent-encoded UTF-8", {}}));
-  std::string after;
-  std::size_t limit = 100;
-  for (const auto& x : target->params()) {
-    if (x.key == "after") after = x.value;
-    if (x.key != "limit") continue;
-    const std::string value = x.value;
-    const auto end = value.data() + value.size();
-    const auto read = std::from_chars(value.data(), end, limit);
-    if (read.ec != std::errc{} || read.ptr != end || limit < 1 || limit > 1000)
-      return done(problem_answer({ec::malformed, "limit must be 1 to 1000", "limit"}));
-  }
-  at.look.dead_letters(after, limit, as_document(std::move(done)));
-}
-
 /// A path of the internal port. One that ends in '/' stands for everything below it.
 struct route {
   std::string_view path;
@@ -168,7 +151,10 @@ constexpr route routes[] = {
     {"/v1/events", http::verb::post, true, publish},
     {"/v1/actors", http::verb::get, true, [](site& at, const http_request&, http_reply done) { at.look.actors(as_document(std::move(done))); }},
     {"/v1/mailboxes/", http::verb::get, true, show_mailbox},
-    {"/v1/dead-letters", http::verb::get, true, show_dead_letters},
+    {"/v1/dead-letters", http::verb::get, true, list_dead_letters},
+    {"/v1/dead-letters/requeue", http::verb::post, true, requeue_dead_letters},
+    {"/v1/dead-letters/purge", http::verb::post, true, purge_dead_letters},
+    {"/v1/dead-letters/", http::verb::get, true, show_dead_letter},
     {"/metrics", http::verb::get, false,
      [](site& at, const http_request&, http_reply done) {
        at.look.refresh_metrics();

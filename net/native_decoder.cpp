@@ -121,7 +121,12 @@ client::command read_request(std::string_view what, request_id id, members& from
     if (!from.has("up_to") && !from.has("ids")) from.wrong("up_to", "or ack.ids is missing");
     return x;
   }
-  if (what == "nack") return client::nack{id, from.ids("ids", true), from.text("reason", reason_bytes_max, false)};
+  if (what == "nack") {
+    client::nack x{id, from.ids("ids", true), from.text("reason", reason_bytes_max, false), {}};
+    if (from.has("retry_in")) x.retry_in = milliseconds{from.number("retry_in", 0, retry_in_ms_max, 0)};
+    return x;
+  }
+  if (what == "in_progress") return client::in_progress{id, from.ids("ids", true)};
   if (what == "read") return client::read{id, from.seqs("up_to", true)};
   if (what == "history") {
     return client::history{id, from.one_address("address"), sequence{from.number("after", 0, number_max, 0)},
@@ -131,7 +136,7 @@ client::command read_request(std::string_view what, request_id id, members& from
   return client::ping{id};
 }
 
-constexpr std::string_view requests[] = {"connect", "ack", "nack", "read", "history", "refresh", "ping"};
+constexpr std::string_view requests[] = {"connect", "ack", "nack", "in_progress", "read", "history", "refresh", "ping"};
 
 void read_object(const json::object& object, decoded_frame& frame) {
   request_id id = 0;

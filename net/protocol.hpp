@@ -25,7 +25,8 @@ using seq_by_address = std::vector<std::pair<address, sequence>>;
 namespace client {
 struct connect { request_id id = 0; std::string token, device; seq_by_address resume; bool counts = false; };
 struct ack { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
-struct nack { request_id id = 0; std::vector<std::string> ids; std::string reason; };
+struct nack { request_id id = 0; std::vector<std::string> ids; std::string reason; std::optional<milliseconds> retry_in{}; };
+struct in_progress { request_id id = 0; std::vector<std::string> ids; };
 struct read { request_id id = 0; seq_by_address up_to; };
 struct history { request_id id = 0; address of; sequence after; std::size_t limit = 100; };
 struct refresh { request_id id = 0; std::string token; };
@@ -33,7 +34,7 @@ struct ping { request_id id = 0; };
 struct pong {};
 /// Understood as a frame of the protocol, and not offered here: answered with an error, the session stays.
 struct unsupported { request_id id = 0; std::string what; };
-using command = std::variant<connect, ack, nack, read, history, refresh, ping, pong, unsupported>;
+using command = std::variant<connect, ack, nack, read, history, refresh, ping, pong, unsupported, in_progress>;
 }  // namespace client
 
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).

@@ -4,8 +4,10 @@
 
 #include "runtime/error.hpp"
 #include "runtime/event.hpp"
+#include "runtime/message.hpp"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,14 +28,28 @@ public:
   virtual void publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) = 0;
 };
 
-/// The read-only looks: each answers with a JSON document.
+/// Which dead letters a request means: those of `ids`, else those that every given part lets through, oldest first.
+struct dead_letter_filter {
+  std::vector<std::string> ids;
+  std::string after;  ///< `next` of the former page
+  std::size_t limit = 100;
+  std::string user, topic;
+  std::optional<dead_reason> reason;
+  std::optional<unix_ms> since, until;  ///< when it was given up: at or after / before
+  bool requeued_too = false;
+};
+
+/// Looks, and what an operator does with dead letters: each answers with a JSON document.
 class inspection {
 public:
   virtual ~inspection() = default;
   using answer = std::function<void(result<std::string>)>;
-  virtual void actors(answer done) = 0;                                                     ///< GET /v1/actors
-  virtual void mailbox(const std::string& user, answer done) = 0;                           ///< GET /v1/mailboxes/<user>
-  virtual void dead_letters(const std::string& after, std::size_t limit, answer done) = 0;  ///< GET /v1/dead-letters
+  virtual void actors(answer done) = 0;                                          ///< GET /v1/actors
+  virtual void mailbox(const std::string& user, answer done) = 0;                ///< GET /v1/mailboxes/<user>
+  virtual void dead_letters(dead_letter_filter which, answer done) = 0;          ///< GET /v1/dead-letters
+  virtual void dead_letter(std::string id, answer done) = 0;                     ///< GET /v1/dead-letters/<id>
+  virtual void requeue_dead_letters(dead_letter_filter which, answer done) = 0;  ///< ec::unsupported: one that cannot be
+  virtual void purge_dead_letters(dead_letter_filter which, answer done) = 0;
   /// GET /health/ready: the reasons why not, empty when ready. Any thread, does not block.
   virtual std::vector<std::string> not_ready() const = 0;
   virtual bool started() const = 0;  ///< GET /health/startup

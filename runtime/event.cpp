@@ -8,6 +8,7 @@
 #include "runtime/utf8.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
@@ -155,6 +156,25 @@ bool is_rfc3339(std::string_view text) {
   return number(at + 1, 2) <= 23 && number(at + 4, 2) <= 59;
 }
 
+unix_ms time_of_rfc3339(std::string_view text) {
+  const auto number = [&](std::size_t at, std::size_t digits) {
+    int value = 0;
+    for (std::size_t i = at; i < at + digits; ++i) value = value * 10 + (text[i] - '0');
+    return value;
+  };
+  using namespace std::chrono;
+  const year_month_day date{year{number(0, 4)}, month{static_cast<unsigned>(number(5, 2))}, day{static_cast<unsigned>(number(8, 2))}};
+  milliseconds at = sys_days{date}.time_since_epoch() + hours{number(11, 2)} + minutes{number(14, 2)} + seconds{number(17, 2)};
+  std::size_t i = 19;
+  if (text[i] == '.') {
+    int scale = 100;
+    for (++i; is_digit(text[i]); ++i, scale /= 10) at += milliseconds{scale * (text[i] - '0')};
+  }
+  if (lower(text[i]) == 'z') return {at.count()};
+  const auto offset = hours{number(i + 1, 2)} + minutes{number(i + 4, 2)};
+  return {(text[i] == '-' ? at + offset : at - offset).count()};
+}
+
 std::optional<failure> event_builder::attribute(std::string_view name, std::string value) {
   if (!is_attribute_name(name)) return wrong(name, "an attribute's name is made of lower-case letters and digits");
   if (name == "data") return wrong(name, "no attribute may be called data");
@@ -175,6 +195,10 @@ std::optional<failure> event_builder::attribute(std::string_view name, std::stri
   if (place == nullptr) {
     for (const auto& [key, former] : what.extensions)
       if (key == name) return wrong(name, std::string(name) + " is given twice");
+    if (name == "expirytime") {
+      if (!is_rfc3339(value)) return wrong(name, "expirytime is not an RFC 3339 timestamp such as 2026-11-21T10:00:00Z");
+      what.expires = time_of_rfc3339(value);
+    }
     what.extensions.emplace_back(name, std::move(value));
     return std::nullopt;
   }

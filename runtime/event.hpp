@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/error.hpp"
+#include "runtime/ids.hpp"
 
 #include <string>
 #include <string_view>
@@ -23,6 +24,7 @@ struct event {
   /// Extension attributes, name -> text, in the order they came (names: lower-case letters and digits). `touser` and `expirytime` are among them.
   std::vector<std::pair<std::string, std::string>> extensions;
   std::string data;             ///< one JSON value as text; empty = no data. Data that is not JSON is kept as a JSON string
+  unix_ms expires;              ///< of the extension `expirytime`, by whatever surface it came; 0 = never
   bool data_is_base64 = false;  ///< data is a JSON string that holds base64 of binary data (`data_base64` in JSON format)
 
   /// @returns the extension's text, or an empty view.

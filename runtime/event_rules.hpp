@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What CloudEvents 1.0 asks of attributes, whatever surface an event comes in by. Shared by event.cpp and event_json.cpp only. Pure, any thread.
+// What CloudEvents 1.0 asks of attributes, whatever surface an event comes in by. Shared by event.cpp, event_json.cpp and, for RFC 3339, the HTTP paths. Pure, any thread.
 #pragma once
 
 #include "runtime/event.hpp"
@@ -27,5 +27,7 @@ private:
 bool is_json_content_type(std::string_view content_type);
 /// RFC 3339 date-time.
 bool is_rfc3339(std::string_view text);
+/// The moment a valid one names; parts of a millisecond are cut off.
+unix_ms time_of_rfc3339(std::string_view text);
 
 }  // namespace doorstep

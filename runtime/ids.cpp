@@ -9,4 +9,6 @@ unix_ms wall_now() {
   return {std::chrono::duration_cast<std::chrono::milliseconds>(now).count()};
 }
 
+wall_anchor wall_anchor_now() { return {std::chrono::steady_clock::now(), wall_now()}; }
+
 }  // namespace doorstep

@@ -35,6 +35,14 @@ struct unix_ms {
 };
 unix_ms wall_now();
 
+/// What the wall clock said at a moment. Expiry is judged by it and the monotone time since, so a clock that jumps while we run changes nothing.
+struct wall_anchor {
+  steady_time at{};
+  unix_ms wall{};
+  constexpr unix_ms time_at(steady_time now) const { return {wall.value + std::chrono::duration_cast<milliseconds>(now - at).count()}; }
+};
+wall_anchor wall_anchor_now();
+
 }  // namespace doorstep
 
 template <>

@@ -30,6 +30,7 @@ struct origin {
 
 /// Why a record or message was given up. Stored and on the wire by name.
 enum class dead_reason : std::uint8_t { malformed = 1, no_route, max_attempts, nacked, expired, overflow, poison };
+constexpr std::size_t dead_reasons_max = 8;  ///< above the highest value
 std::string_view name(dead_reason x);
 result<dead_reason> dead_reason_from(std::string_view name);
 

@@ -95,6 +95,8 @@ std::string check_kafka_option(sv text) {
 
 constexpr std::array<sv, 1> log_engines{"embedded"}, log_engines_planned{"kafka"};
 constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
+constexpr std::array<sv, 2> orders{"window", "strict"};
+constexpr std::array<sv, 1> overflows{"dead_letter_oldest"}, overflows_planned{"reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
 constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
 
@@ -207,6 +209,21 @@ constexpr option options[] = {
              "A mailbox without a session leaves memory after this long without news."),
     count("delivery.backlog_max", in<&c::delivery, &delivery_config::backlog_max>, 1, 100'000,
           "Messages a mailbox holds in memory beyond the window; further ones are read from the store when their turn comes."),
+    choice("delivery.order", in<&c::delivery, &delivery_config::order>, orders, {},
+           "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before the one "
+           "below it is acked or given up."),
+    count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
+          "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers pings "
+          "for a page it has put to sleep, and such a page's messages must wait for it."),
+    duration("delivery.ttl", in<&c::delivery, &delivery_config::ttl>, 0, 3650 * day,
+             "How long after its append a message may still be pushed, unless its expirytime says otherwise; then it goes to the dead letters. 0 = for "
+             "ever."),
+    count("delivery.mailbox_messages_max", in<&c::delivery, &delivery_config::mailbox_messages_max>, 0, 1'000'000'000,
+          "Unacked messages of one user; 0 = no limit. It is kept while the mailbox is in memory: what came meanwhile is judged when the user connects."),
+    choice("delivery.overflow", in<&c::delivery, &delivery_config::overflow>, overflows, overflows_planned,
+           "What gives way then: \"dead_letter_oldest\" moves the oldest to the dead letters."),
+    count("delivery.poison_attempts", in<&c::delivery, &delivery_config::poison_attempts>, 1, 100,
+          "A message that makes its mailbox fail this often while it is alone in hand goes to the dead letters."),
     count("delivery.mailbox_restarts_max", in<&c::delivery, &delivery_config::mailbox_restarts_max>, 0, 1000,
           "How often one mailbox is started again within the window below before its shard is."),
     duration("delivery.mailbox_restart_window", in<&c::delivery, &delivery_config::mailbox_restart_window>, second, day,

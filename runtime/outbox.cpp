@@ -12,6 +12,8 @@ constexpr std::uint64_t bit(unsigned slot) { return std::uint64_t{1} << slot; }
 
 void outbox_effects::clear() {
   pushes.clear();
+  to_bury.clear();
+  buried.clear();
   receipts.clear();
   read.reset();
   counts_changed = false;
@@ -19,7 +21,7 @@ void outbox_effects::clear() {
   acked_times.clear();
 }
 
-outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : options_(options), random_(std::move(random)) {}
+outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : options_(std::move(options)), random_(std::move(random)) {}
 
 // --- what comes in from the log and the store -------------------------------------------------------------------------------------------
 
@@ -36,6 +38,7 @@ void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_tim
   horizon_saved_open_ = horizon_.open;
   known_ = cursor_.floor();
   unread_ = start.unread;
+  owed_ = start.above_floor - std::min<std::uint64_t>(start.above_floor, cursor_.above().size());
   counted_ = start.page.complete_to;
   loaded_ = true;
   if (read_since && read_upto_ >= std::max(counted_, highest_)) unread_ = 0;
@@ -58,12 +61,17 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
     count_unread(x->seq, out);
     if (x->seq <= known_) continue;
     // Rule 1: beyond the limit nothing is kept: the store has it, and the cursor does not move.
-    if (behind_ || reading_ || queue_.size() >= options_.backlog_max) {
+    if (behind_ || reading_ || queue_.size() >= options_.backlog_max || leaving_.size() >= leaving_max()) {
       behind_ = true;
       continue;
     }
     known_ = x->seq;
     if (cursor_.is_acked(x->seq)) continue;
+    // Rule 16.
+    if (is_poisoned(x->seq)) {
+      give_up({.what = x}, dead_reason::poison, {});
+      continue;
+    }
     // The common case does not touch the queue: it would be one more cache miss.
     if (queue_.empty() && newcomers_ == 0 && may_push() && has_room_for(x->seq))
       push_first(x, now, out);
@@ -86,7 +94,11 @@ void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
     }
     known_ = m->seq;
     count_unread(m->seq, out);
-    if (!cursor_.is_acked(m->seq)) queue_.push_back(m);
+    if (cursor_.is_acked(m->seq)) continue;
+    if (is_poisoned(m->seq))
+      give_up({.what = m}, dead_reason::poison, {});
+    else
+      queue_.push_back(m);
   }
   if (!x.more) known_ = std::max(known_, x.complete_to);
   behind_ = x.more || beyond || known_ < highest_;
@@ -109,7 +121,9 @@ void outbox::want_more(outbox_effects& out) {
   // Rule 3: nothing beyond the window is read while nobody is there to take it, but for acks that wait to learn their seq, and for those only so much.
   const bool for_sessions = behind_ && attached_ != 0 && queue_.size() < options_.window;
   const bool for_acks = !waiting_acks_.empty() && queue_.size() < 2 * options_.backlog_max;
-  if (!for_sessions && !for_acks) return;
+  // Rule 14: what is over the limit is read to be given up, whoever is there.
+  const bool for_trimming = behind_ && options_.messages_max != 0 && owed_ > options_.messages_max && queue_.size() < options_.window;
+  if ((!for_sessions && !for_acks && !for_trimming) || leaving_.size() >= leaving_max()) return;
   reading_ = true;
   out.read = outbox_effects::fetch{known_, options_.backlog_max};
 }
@@ -117,6 +131,7 @@ void outbox::want_more(outbox_effects& out) {
 void outbox::count_unread(sequence seq, outbox_effects& out) {
   if (seq <= counted_) return;
   counted_ = seq;
+  ++owed_;
   if (seq <= read_upto_) return;
   ++unread_;
   out.counts_changed = true;
@@ -148,7 +163,9 @@ void outbox::detach(unsigned slot, steady_time) {
   for (auto& x : flight_) {
     x.sent_to &= ~bit(slot);
     x.nacked_by &= ~bit(slot);
+    x.asked &= ~bit(slot);
   }
+  for (auto& x : leaving_) x.what.sent_to &= ~bit(slot);
   std::erase_if(receipts_, [slot](const pending_receipt& x) { return x.what.slot == slot; });
   // The ack itself still counts; there is only nobody left to tell.
   for (auto& x : waiting_acks_)
@@ -158,6 +175,8 @@ void outbox::detach(unsigned slot, steady_time) {
 // --- pushing ----------------------------------------------------------------------------------------------------------------------------
 
 void outbox::fill(steady_time now, outbox_effects& out) {
+  const auto leaving_before = leaving_.size();
+  if (options_.messages_max != 0) trim();
   if (may_push()) {
     greet_newcomers(now, out);
     while (!queue_.empty() && has_room_for(queue_.front()->seq)) {
@@ -165,11 +184,17 @@ void outbox::fill(steady_time now, outbox_effects& out) {
       queue_.pop_front();
     }
   }
+  if (leaving_.size() != leaving_before) raise_floor();
   want_more(out);
 }
 
 void outbox::push_first(message_ptr what, steady_time now, outbox_effects& out) {
-  const bool maybe_pushed = what->seq <= flag_upto_;
+  if (is_expired(*what, now)) {
+    give_up({.what = std::move(what)}, dead_reason::expired, {});
+    return;
+  }
+  // A message taken back from the dead letters was pushed before, as another seq.
+  const bool maybe_pushed = what->seq <= flag_upto_ || what->requeue != 0;
   flight_.push_back({.what = std::move(what), .maybe_pushed = maybe_pushed});
   push_round(flight_.back(), now, out);
 }
@@ -186,10 +211,17 @@ bool outbox::has_room_for(sequence seq) const {
 void outbox::greet_newcomers(steady_time now, outbox_effects& out) {
   const auto slots = std::exchange(newcomers_, 0);
   if (slots == 0) return;
-  for (auto& x : flight_) {
+  for (auto* at = flight_.data(); at != flight_.data() + flight_.size();) {
+    auto& x = *at;
+    if (is_expired(*x.what, now)) {
+      at = give_up_in_flight(at, dead_reason::expired, {});
+      continue;
+    }
+    ++at;
     const bool nobody_has_it = (x.sent_to | x.nacked_by) == 0 && !x.waits_for_retry;
     if (nobody_has_it || x.due <= now) {
       x.waits_for_retry = false;
+      x.asked = attached_;
       set_due(x, now + options_.ack_timeout);
     }
     for (auto left = slots; left != 0; left &= left - 1) push_to(x, static_cast<unsigned>(std::countr_zero(left)), true, out);
@@ -204,6 +236,7 @@ void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   x.maybe_pushed = true;
   x.waits_for_retry = false;
   x.pushed_at = now;
+  x.asked = attached_;
   set_due(x, now + options_.ack_timeout);
   pushed_upto_ = std::max(pushed_upto_, x.what->seq);
   for (auto left = attached_; left != 0; left &= left - 1) {
@@ -229,15 +262,34 @@ void outbox::tick(steady_time now, outbox_effects& out) {
     want_more(out);
   }
   if (!may_push()) return;
-  for (auto& x : flight_) {
-    if (x.due > now) continue;
+  bool any_left = false;
+  for (auto* at = flight_.data(); at != flight_.data() + flight_.size();) {
+    auto& x = *at;
+    if (x.due > now) {
+      ++at;
+      continue;
+    }
     if (!x.waits_for_retry) {
       ++out.timed_out;
+      if (x.asked != 0 && fails_too_often(x)) {
+        at = give_up_in_flight(at, dead_reason::max_attempts, "no ack in time");
+        any_left = true;
+        continue;
+      }
       start_retry(x, now);
     }
-    if (x.waits_for_retry && x.due <= now) push_round(x, now, out);
+    if (x.waits_for_retry && x.due <= now) {
+      if (is_expired(*x.what, now)) {
+        at = give_up_in_flight(at, dead_reason::expired, {});
+        any_left = true;
+        continue;
+      }
+      push_round(x, now, out);
+    }
+    ++at;
   }
   find_first_due();
+  if (any_left) fill(now, out);
 }
 
 void outbox::find_first_due() {
@@ -259,7 +311,7 @@ std::optional<steady_time> outbox::next_due() const {
 // --- acks -------------------------------------------------------------------------------------------------------------------------------
 
 void outbox::mark_acked(entry* at, outbox_effects& out) {
-  if (cursor_.ack(at->what->seq)) {
+  if (settle_in_cursor(at->what->seq)) {
     ++out.acked;
     out.acked_times.emplace_back(at->pushed_at, at->what->appended);
     make_dirty(false);
@@ -275,14 +327,14 @@ bool outbox::ack_by_id(const std::string& id, outbox_effects& out) {
     }
   for (auto at = queue_.begin(); at != queue_.end(); ++at)
     if ((*at)->id == id) {
-      if (cursor_.ack((*at)->seq)) {
+      if (settle_in_cursor((*at)->seq)) {
         ++out.acked;
         make_dirty(false);
       }
       queue_.erase(at);
       return true;
     }
-  return false;
+  return ack_leaving(id, out);
 }
 
 void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vector<std::string> ids, steady_time now, outbox_effects& out) {
@@ -299,6 +351,7 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
       at = flight_.begin() + index;
       any = true;
     }
+    if (!leaving_.empty()) ack_leaving(slot, up_to, out);
     out.repeated += any ? 0 : 1;
   }
   pending_ack x{slot, request, std::move(ids)};
@@ -354,19 +407,6 @@ void outbox::raise_floor() {
     cursor_.raise(known_);
 }
 
-/// Rule 8: the retry of a nacked message may cross with a cumulative ack that the client sent before it saw it, so that connection acks it by id.
-void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot) {
-  const auto who = slot < slots_max ? bit(slot) : attached_;
-  for (const auto& id : ids)
-    for (auto& x : flight_)
-      if (x.what->id == id) {
-        x.nacked_by |= who;
-        x.sent_to &= ~who;
-        if (!x.waits_for_retry) start_retry(x, now);
-      }
-  tick(now, out);
-}
-
 bool outbox::read(sequence up_to, outbox_effects& out) {
   if (up_to <= read_upto_) return false;
   read_upto_ = up_to;
@@ -393,7 +433,8 @@ void outbox::recounted(std::uint64_t unread, outbox_effects& out, sequence compl
 
 // --- the record -------------------------------------------------------------------------------------------------------------------------
 
-cursor_record outbox::begin_save(const address& user) {
+cursor_record outbox::begin_save(const address& user, outbox_effects& out) {
+  if (!leaving_.empty()) bury(out);
   dirty_ = urgent_ = false;
   saving_ = true;
   const bool close = std::exchange(closing_, false) && attached_ == 0;
@@ -409,6 +450,7 @@ void outbox::saved(steady_time now, outbox_effects& out) {
   saving_ = false;
   horizon_saved_open_ = saving_open_;
   saved_floor_ = saving_floor_;
+  buried(out);
   if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
   std::erase_if(receipts_, [&](pending_receipt& x) {
     if (x.version > version_) return false;
@@ -421,7 +463,7 @@ void outbox::saved(steady_time now, outbox_effects& out) {
 
 void outbox::save_failed() {
   saving_ = false;
-  make_dirty(urgent_ || saving_open_);
+  make_dirty(urgent_ || saving_open_ || !leaving_.empty());
   // The same version is not written twice with other contents: the next attempt takes a new one, and receipts wait for it.
   for (auto& x : receipts_) x.version = version_ + 1;
 }

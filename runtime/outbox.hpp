@@ -26,6 +26,26 @@ struct outbox_options {
   backoff retry;
   std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
   std::size_t holes_max = 1024;   ///< acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
+  // when a message is given up; all of it off unless set
+  std::uint32_t max_attempts = 0;    ///< delivery rounds that a live session failed: a nack, or no ack in time; 0 = never
+  milliseconds ttl{0};               ///< since the append, where the event names no expirytime; 0 = for ever
+  std::size_t messages_max = 0;      ///< owed at a time; beyond it the oldest go; 0 = no limit
+  wall_anchor clock{};               ///< by which expiry is judged
+  std::vector<sequence> poisoned{};  ///< they brought earlier lives of this mailbox down
+};
+
+/// A message that leaves unacked. Stored as a dead letter in the same batch as the record that settles it.
+struct given_up {
+  message_ptr what;
+  dead_reason reason = dead_reason::max_attempts;
+  std::uint32_t attempts = 0;  ///< delivery rounds
+  std::string detail;
+};
+
+/// What a client says with a nack.
+struct nack_terms {
+  std::string reason{};
+  std::optional<milliseconds> retry_in{};  ///< instead of the retry delay
 };
 
 /// What the actor has to do after a call. Reused between calls: clear() first.
@@ -47,7 +67,9 @@ struct outbox_effects {
     sequence after;
     std::size_t limit;
   };
-  std::vector<push> pushes;  ///< grouped by message, in seq order
+  std::vector<push> pushes;         ///< grouped by message, in seq order
+  std::vector<given_up> to_bury{};  ///< filled in by begin_save(): dead letters of the same batch
+  std::vector<dead_reason> buried;  ///< these are durable dead letters now
   std::vector<receipt> receipts;
   std::optional<fetch> read;  ///< ask the store; answer with page()
   bool counts_changed = false;
@@ -87,7 +109,9 @@ public:
   void ack(unsigned slot, std::uint64_t request, sequence up_to, std::vector<std::string> ids, steady_time now, outbox_effects& out);
   /// Counted as an attempt; sent again after the retry delay. Unknown ids are ignored.
   /// @param slot who: from now on only an ack by id covers the message for this connection. Without it, for all that are attached.
-  void nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot = slots_max);
+  void nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot = slots_max, const nack_terms& terms = {});
+  /// The client still works on them: their ack deadline starts again. What this slot nacked, or what is not in flight, stays as it is.
+  void in_progress(unsigned slot, const std::vector<std::string>& ids, steady_time now);
   /// The person has read everything up to here. @returns true when the store has to count what is left (see recounted()).
   bool read(sequence up_to, outbox_effects& out);
   /// @param complete_to the page.complete_to of the same answer: what was delivered above it since is added. 0: nothing is.
@@ -101,7 +125,8 @@ public:
   /// At most one save is under way. wants_save() says whether to begin one; save_is_urgent() whether a push or a client waits for it.
   bool wants_save() const { return loaded_ && dirty_ && !saving_; }
   bool save_is_urgent() const { return urgent_; }
-  cursor_record begin_save(const address& user);
+  /// The record, and in out.to_bury the dead letters that must be written with it or not at all.
+  cursor_record begin_save(const address& user, outbox_effects& out);
   void saved(steady_time now, outbox_effects& out);
   void save_failed();
 
@@ -125,16 +150,29 @@ public:
   std::size_t in_flight_count() const { return flight_.size(); }
   std::size_t queued_count() const { return queue_.size(); }
   bool is_behind() const { return behind_; }
+  /// Stored and unsettled, as far as the store has told: in memory and beyond.
+  std::uint64_t owed_count() const { return owed_; }
+  /// From now on as many in flight at a time.
+  void widen(std::size_t window) { options_.window = window; }
 
 private:
   struct entry {
     message_ptr what;
     std::uint32_t attempt = 0;     ///< delivery rounds so far
+    std::uint16_t failures = 0;    ///< those that count against max_attempts
     bool maybe_pushed = false;     ///< it may have been pushed before: flagged
     bool waits_for_retry = false;  ///< `due` is the retry; otherwise the ack deadline
     steady_time due{}, pushed_at{};
     std::uint64_t sent_to = 0;    ///< slots whose cumulative ack covers it
     std::uint64_t nacked_by = 0;  ///< slots that have to ack it by id
+    std::uint64_t asked = 0;      ///< slots that are there and had the whole of the ack timeout
+  };
+  /// Given up, and not durably so yet. `saving`: the store was asked once and may have done it whatever it said; before that an ack may still come first.
+  struct leaving {
+    entry what;
+    dead_reason reason;
+    std::string detail;
+    bool saving;
   };
   struct pending_receipt {
     outbox_effects::receipt what;
@@ -170,6 +208,19 @@ private:
   void set_due(entry& x, steady_time at);
   void find_first_due();
   void start_retry(entry& x, steady_time now);
+  // outbox_giving_up.cpp
+  bool is_expired(const message& x, steady_time now) const;
+  bool is_poisoned(sequence seq) const;
+  void give_up(entry what, dead_reason reason, std::string detail);
+  entry* give_up_in_flight(entry* at, dead_reason reason, std::string detail);
+  bool fails_too_often(entry& x) const;
+  void trim();
+  void ack_leaving(unsigned slot, sequence up_to, outbox_effects& out);
+  bool ack_leaving(const std::string& id, outbox_effects& out);
+  void bury(outbox_effects& out);
+  void buried(outbox_effects& out);
+  bool settle_in_cursor(sequence seq);
+  std::size_t leaving_max() const { return 2 * options_.backlog_max; }
 
   outbox_options options_;
   std::function<std::uint64_t()> random_;
@@ -194,6 +245,8 @@ private:
   bool recounting_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
+  std::uint64_t owed_ = 0;
+  std::vector<leaving> leaving_;
 
   std::vector<sequence> resume_;  ///< a slot; grows to the most sessions there were at a time
   std::uint64_t attached_ = 0;    ///< slots in use

@@ -20,6 +20,8 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -37,7 +39,11 @@ public:
       if (const auto* past = std::get_if<server::history>(&x)) histories.push_back(*past);
     }
   }
-  void push(const std::vector<server::push>& messages) override { pushes.insert(pushes.end(), messages.begin(), messages.end()); }
+  void push(const std::vector<server::push>& messages) override {
+    for (const auto& x : messages)
+      if (poison.contains(x.what->what->id)) throw std::runtime_error("poison");
+    pushes.insert(pushes.end(), messages.begin(), messages.end());
+  }
   void close(close_code code, std::string, milliseconds delay) override {
     closed_with = code;
     closed_delay = delay;
@@ -51,6 +57,7 @@ public:
     return ids;
   }
 
+  std::set<std::string> poison;  ///< events that make who pushes them fail
   std::vector<server::connected> connected;
   std::vector<server::push> pushes;
   std::vector<server::receipt> receipts;
@@ -89,6 +96,9 @@ protected:
     caf::anon_send(shards_[0], alarm{});
     settle();
   }
+
+  /// Expiry is judged by the virtual clock.
+  void anchor_clock() { parts_.clock = {sched().clock().now(), wall_now()}; }
 
   void TearDown() override {
     for (auto& x : clients_) x.handler->closed();

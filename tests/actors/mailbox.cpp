@@ -125,13 +125,15 @@ TEST_F(mailbox_test, a_mailbox_that_dies_is_rebuilt_and_its_sessions_lose_nothin
   publish_to("alice", "2");
   EXPECT_THAT(phone.seen->events(), ElementsAre("1"));
   pass(milliseconds{100});
-  ASSERT_THAT(phone.seen->events(), ElementsAre("1", "1", "2"));
+  ASSERT_THAT(phone.seen->events(), ElementsAre("1", "1")) << "one at a time, until it has proved itself";
   EXPECT_TRUE(phone.seen->pushes[1].redelivered);
+  ack_up_to(phone, "alice", phone.seen->pushes[1].what->seq, 4);
+  ASSERT_THAT(phone.seen->events(), ElementsAre("1", "1", "2"));
   EXPECT_FALSE(phone.seen->closed_with);
   EXPECT_EQ(phone.seen->connected.size(), 1U);
   EXPECT_EQ(counts_.actor_restarts.value(), 1);
   ack_up_to(phone, "alice", phone.seen->pushes[2].what->seq, 5);
-  EXPECT_EQ(phone.seen->receipts.size(), 1U);
+  EXPECT_EQ(phone.seen->receipts.size(), 2U);
 }
 
 TEST_F(mailbox_test, a_mailbox_that_dies_again_and_again_is_given_up_without_harm_to_others) {

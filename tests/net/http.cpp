@@ -232,8 +232,49 @@ TEST_F(http_test, answers_looks_to_those_with_a_key) {
   EXPECT_EQ(get(port, "/v1/dead-letters?limit=7&after=t%2F0%2F5", key).body, R"({"after":"t/0/5","limit":7})");
   for (const char* limit : {"0", "1001", "x", "7x", "-1", ""})
     EXPECT_EQ(get(port, std::string("/v1/dead-letters?limit=") + limit, key).status, 400) << limit;
+  EXPECT_EQ(
+      get(port, "/v1/dead-letters?user=al&topic=t&reason=expired&since=2026-11-21T10:00:00Z&until=2026-11-21T11:00:00.5%2B01:00&state=all", key).body,
+      R"({"after":"","limit":100,"user":"al","topic":"t","reason":"expired","since":1795255200000,"until":1795255200500,"all":true})");
+  for (const char* bad : {"reason=ugly", "since=yesterday", "user=", "state=alive", "colour=red"}) {
+    const auto answer = get(port, std::string("/v1/dead-letters?") + bad, key);
+    EXPECT_EQ(answer.status, 400) << bad;
+    const std::string field(bad, std::string_view(bad).find('='));
+    EXPECT_NE(answer.body.find("\"field\":\"" + field + "\""), std::string::npos) << answer.body;
+  }
+  EXPECT_EQ(get(port, "/v1/dead-letters/t%2F0%2F5", key).body, R"({"id":"t/0/5"})");
+  EXPECT_EQ(get(port, "/v1/dead-letters/nothing", key).status, 404);
+  EXPECT_EQ(get(port, "/v1/dead-letters/nothing").status, 401);
   EXPECT_EQ(get(port, "/v1/nothing", key).status, 404);
   EXPECT_EQ(get(up->public_port(), "/v1/actors", key).status, 404) << "not on the public port";
+}
+
+TEST_F(http_test, requeues_and_purges_what_a_body_names_and_says_which_part_of_it_is_wrong) {
+  start();
+  const auto ask = [&](const std::string& what, const std::string& body) { return post("", body, "key-1", "/v1/dead-letters/" + what); };
+  EXPECT_EQ(ask("requeue", R"({"id":"a"})").body, R"({"requeue":{"after":"","limit":100,"id":"a"}})");
+  EXPECT_EQ(ask("requeue", R"({"ids":["a","b"]})").body, R"({"requeue":{"after":"","limit":100,"id":"a","id":"b"}})");
+  EXPECT_EQ(ask("purge", R"({"reason":"expired","user":"al","limit":7})").body, R"({"purge":{"after":"","limit":7,"user":"al","reason":"expired"}})");
+  EXPECT_EQ(ask("purge", R"({"all":true})").body, R"({"purge":{"after":"","limit":100}})");
+  const auto conflict = ask("requeue", R"({"id":"t/0/1"})");
+  EXPECT_EQ(conflict.status, 409);
+  EXPECT_THAT(conflict.body, HasSubstr(R"("field":"id")"));
+  for (const auto& [body, field] : std::vector<std::pair<std::string, std::string>>{{"", "body"},
+                                                                                    {"[]", "body"},
+                                                                                    {"{}", "ids"},
+                                                                                    {R"({"limit":5})", "ids"},
+                                                                                    {R"({"ids":[]})", "ids"},
+                                                                                    {R"({"ids":[1]})", "ids"},
+                                                                                    {R"({"id":""})", "id"},
+                                                                                    {R"({"all":false})", "all"},
+                                                                                    {R"({"all":true,"limit":0})", "limit"},
+                                                                                    {R"({"reason":"ugly"})", "reason"},
+                                                                                    {R"({"since":5})", "since"}}) {
+    const auto x = ask("purge", body);
+    EXPECT_EQ(x.status, 400) << body;
+    EXPECT_THAT(x.body, HasSubstr("\"field\":\"" + field + "\"")) << body;
+  }
+  EXPECT_EQ(post("", R"({"all":true})", "wrong-key", "/v1/dead-letters/purge").status, 401);
+  EXPECT_EQ(get(up->internal_port(), "/v1/dead-letters/purge", "Authorization: Bearer key-1\r\n").status, 405);
 }
 
 TEST_F(http_test, shows_the_demo_page_only_where_it_is_on_and_with_safe_headers) {

@@ -41,6 +41,9 @@ TEST(decode_frame, reads_every_request_of_the_page) {
 
   const auto nack = one<client::nack>(R"({"nack":{"ids":["a"],"reason":"cannot render"}})");
   EXPECT_EQ(nack.reason, "cannot render");
+  EXPECT_FALSE(nack.retry_in);
+  EXPECT_EQ(one<client::nack>(R"({"nack":{"ids":["a"],"retry_in":60000}})").retry_in, milliseconds{60'000});
+  EXPECT_EQ(one<client::in_progress>(R"({"in_progress":{"ids":["a","b"]}})").ids, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(one<client::read>(R"({"id":3,"read":{"up_to":{"user:alice":5}}})").up_to.at(0).second.value, 5u);
 
   const auto history = one<client::history>(R"({"id":4,"history":{"address":"user:alice","after":1000,"limit":7}})");
@@ -128,6 +131,10 @@ TEST(decode_frame, answers_a_bad_member_with_an_error_for_that_request_alone) {
       {R"({"id":4,"ack":{"up_to":{"user:":1}}})", "ack.up_to holds what is not an address"},
       {R"({"id":4,"nack":{"ids":[]}})", "nack.ids is empty"},
       {R"({"id":4,"nack":{"ids":["a"],"reason":7}})", "nack.reason must be a string"},
+      {R"({"id":4,"nack":{"ids":["a"],"retry_in":86400001}})", "nack.retry_in must be 0 to 86400000"},
+      {R"({"id":4,"nack":{"ids":["a"],"retry_in":"1s"}})", "nack.retry_in must be 0 to 86400000"},
+      {R"({"id":4,"in_progress":{"ids":[]}})", "in_progress.ids is empty"},
+      {R"({"id":4,"in_progress":{}})", "in_progress.ids is missing"},
       {R"({"id":4,"read":{}})", "read.up_to is missing"},
       {R"({"id":4,"refresh":{}})", "refresh.token is missing"},
       {R"({"id":4,"refresh":{"token":""}})", "refresh.token is empty"},

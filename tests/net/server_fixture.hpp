@@ -108,9 +108,27 @@ public:
     if (user == "nobody") return done(failure{ec::not_found, "no such mailbox", {}});
     done("{\"user\":\"" + user + "\"}");
   }
-  void dead_letters(const std::string& after, std::size_t limit, answer done) override {
-    done("{\"after\":\"" + after + "\",\"limit\":" + std::to_string(limit) + "}");
+  /// Every part of the filter that was given.
+  static std::string text(const dead_letter_filter& x) {
+    std::string all = "{\"after\":\"" + x.after + "\",\"limit\":" + std::to_string(x.limit);
+    for (const auto& id : x.ids) all += ",\"id\":\"" + id + "\"";
+    if (!x.user.empty()) all += ",\"user\":\"" + x.user + "\"";
+    if (!x.topic.empty()) all += ",\"topic\":\"" + x.topic + "\"";
+    if (x.reason) all += ",\"reason\":\"" + std::string(name(*x.reason)) + "\"";
+    if (x.since) all += ",\"since\":" + std::to_string(x.since->value);
+    if (x.until) all += ",\"until\":" + std::to_string(x.until->value);
+    return all + (x.requeued_too ? ",\"all\":true}" : "}");
   }
+  void dead_letters(dead_letter_filter which, answer done) override { done(text(which)); }
+  void dead_letter(std::string id, answer done) override {
+    if (id == "nothing") return done(failure{ec::not_found, "there is no dead letter nothing", "id"});
+    done("{\"id\":\"" + id + "\"}");
+  }
+  void requeue_dead_letters(dead_letter_filter which, answer done) override {
+    if (which.ids == std::vector<std::string>{"t/0/1"}) return done(failure{ec::unsupported, "a record", "id"});
+    done("{\"requeue\":" + text(which) + "}");
+  }
+  void purge_dead_letters(dead_letter_filter which, answer done) override { done("{\"purge\":" + text(which) + "}"); }
   std::vector<std::string> not_ready() const override { return reasons; }
   bool started() const override { return is_started; }
   void refresh_metrics() override { ++refreshes; }
@@ -156,8 +174,8 @@ protected:
   http_response get(std::uint16_t port, const std::string& path, const std::string& headers = "", const std::string& method = "GET") {
     return request(port, method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
   }
-  http_response post(const std::string& headers, const std::string& body, const std::string& key = "key-1") {
-    return request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + "\r\n" + headers +
+  http_response post(const std::string& headers, const std::string& body, const std::string& key = "key-1", const std::string& path = "/v1/events") {
+    return request(up->internal_port(), "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + "\r\n" + headers +
                                             "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   }
 

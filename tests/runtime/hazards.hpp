@@ -2,6 +2,8 @@
 // What may go wrong in one run of a simulation, and how likely; drawn from its seed.
 #pragma once
 
+#include "runtime/outbox.hpp"
+
 #include <stdexcept>
 
 namespace doorstep::test {
@@ -16,7 +18,27 @@ struct hazards {
   bool crashes = false;
   double store_fails = 0, nacks = 0, ignores = 0, drops = 0;
   int slow_store_ms = 1;
+  bool gives_up = false;  ///< options.max_attempts, ttl, messages_max or expirytimes
+  double expires = 0;     ///< how many messages name an expiry
 };
+
+/// @param pick a number below the one it is given.
+template <class Pick, class Chance>
+outbox_options drawn_options(Pick pick, Chance chance) {
+  outbox_options x;
+  x.window = 1 + pick(8);
+  x.backlog_max = x.window + pick(20);
+  x.holes_max = 1 + pick(12);
+  x.ack_timeout = milliseconds{200 + static_cast<int>(pick(2'000))};
+  x.retry = {milliseconds{pick(200)}, milliseconds{2'000}};
+  if (chance(0.5)) return x;
+  if (chance(0.5)) x.max_attempts = 1 + static_cast<std::uint32_t>(pick(4));
+  if (chance(0.5)) x.ttl = milliseconds{500 + static_cast<int>(pick(20'000))};
+  if (chance(0.5)) x.messages_max = 1 + pick(60);
+  return x;
+}
+
+inline bool gives_up(const outbox_options& x) { return x.max_attempts != 0 || x.ttl.count() != 0 || x.messages_max != 0; }
 
 /// @param chance true with the probability that it is given.
 template <class Chance>

@@ -92,7 +92,10 @@ protected:
     box.tick(now, out);
     return text(out);
   }
-  void begin_save() { written = box.begin_save({}); }
+  void begin_save() {
+    out.clear();
+    written = box.begin_save({}, out);
+  }
   std::string saved() {
     out.clear();
     box.saved(now, out);

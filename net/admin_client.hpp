@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line's way to a running server: one request to its internal port. Blocks; not for the server itself.
+#pragma once
+
+#include "runtime/error.hpp"
+
+#include <string>
+
+namespace doorstep {
+
+struct admin_answer {
+  unsigned status = 0;
+  std::string body;
+};
+
+/// @param url "http://host:port"; a body makes it a POST. @returns ec::unavailable where nobody answers within ten seconds.
+result<admin_answer> ask_server(const std::string& url, const std::string& api_key, const std::string& target, const std::string& body = {});
+
+/// Percent-encodes one segment of a path or one value of a query.
+std::string url_encoded(const std::string& text);
+
+}  // namespace doorstep

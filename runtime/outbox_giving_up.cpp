@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages that fail, and those that leave unacked: tried too often, nacked, expired, over the limit, poison (rules 12 to 16 of docs/decisions/0004-outbox.md). Pure, any thread.
+#include "runtime/outbox.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+constexpr std::uint64_t bit(unsigned slot) { return std::uint64_t{1} << slot; }
+}  // namespace
+
+bool outbox::settle_in_cursor(sequence seq) {
+  if (!cursor_.ack(seq)) return false;
+  if (owed_ > 0) --owed_;
+  return true;
+}
+
+bool outbox::is_poisoned(sequence seq) const {
+  return !options_.poisoned.empty() && std::find(options_.poisoned.begin(), options_.poisoned.end(), seq) != options_.poisoned.end();
+}
+
+/// Rule 13. The clock is asked only where something may expire.
+bool outbox::is_expired(const message& x, steady_time now) const {
+  const auto named = x.what ? x.what->expires : unix_ms{};
+  if (named.value != 0) return options_.clock.time_at(now) >= named;
+  return options_.ttl.count() != 0 && options_.clock.time_at(now).value - x.appended.value >= options_.ttl.count();
+}
+
+/// Rule 12: it is out of flight and queue at once, and settled once the record that says so is durable, with its dead letter.
+void outbox::give_up(entry what, dead_reason reason, std::string detail) {
+  if (!settle_in_cursor(what.what->seq)) return;
+  leaving_.push_back({std::move(what), reason, std::move(detail), false});
+  make_dirty(true);
+}
+
+/// @returns the place of the next one.
+outbox::entry* outbox::give_up_in_flight(entry* at, dead_reason reason, std::string detail) {
+  const auto index = at - flight_.data();
+  give_up(std::move(*at), reason, std::move(detail));
+  flight_.erase(flight_.begin() + index);
+  return flight_.data() + index;
+}
+
+/// Counts one more failure.
+bool outbox::fails_too_often(entry& x) const {
+  if (x.failures < std::numeric_limits<std::uint16_t>::max()) ++x.failures;
+  return options_.max_attempts != 0 && x.failures >= options_.max_attempts;
+}
+
+/// Rule 14: the oldest go. What is not in memory is younger than all that is.
+void outbox::trim() {
+  if (owed_ <= options_.messages_max) return;
+  while (owed_ > options_.messages_max && leaving_.size() < leaving_max()) {
+    if (!flight_.empty() && (queue_.empty() || flight_.front().what->seq < queue_.front()->seq)) {
+      give_up_in_flight(flight_.data(), dead_reason::overflow, {});
+    } else if (!queue_.empty()) {
+      give_up({.what = std::move(queue_.front())}, dead_reason::overflow, {});
+      queue_.pop_front();
+    } else {
+      break;
+    }
+  }
+}
+
+/// Until its dead letter is on its way to the store, an ack is in time.
+void outbox::ack_leaving(unsigned slot, sequence up_to, outbox_effects& out) {
+  out.acked += std::erase_if(leaving_, [&](const leaving& x) { return !x.saving && x.what.what->seq <= up_to && (x.what.sent_to & bit(slot)) != 0; });
+}
+
+bool outbox::ack_leaving(const std::string& id, outbox_effects& out) {
+  const auto found = std::find_if(leaving_.begin(), leaving_.end(), [&](const leaving& x) { return x.what.what->id == id; });
+  if (found == leaving_.end()) return false;
+  if (!found->saving) {
+    ++out.acked;
+    leaving_.erase(found);
+  }
+  return true;
+}
+
+/// Rule 8: the retry of a nacked message may cross with a cumulative ack that the client sent before it saw it, so that connection acks it by id.
+void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot, const nack_terms& terms) {
+  const auto who = slot < slots_max ? bit(slot) : attached_;
+  bool any_left = false;
+  for (const auto& id : ids) {
+    // The nack may cross with the last ack timeout: what was given up meanwhile is not covered by this connection's cumulative acks either.
+    for (auto& x : leaving_)
+      if (x.what.what->id == id) x.what.sent_to &= ~who;
+    auto* const x = std::find_if(flight_.data(), flight_.data() + flight_.size(), [&](const entry& y) { return y.what->id == id; });
+    if (x == flight_.data() + flight_.size()) continue;
+    x->nacked_by |= who;
+    x->sent_to &= ~who;
+    if (!x->waits_for_retry && fails_too_often(*x)) {
+      give_up_in_flight(x, dead_reason::nacked, terms.reason);
+      any_left = true;
+      continue;
+    }
+    if (!x->waits_for_retry) start_retry(*x, now);
+    if (terms.retry_in) set_due(*x, now + *terms.retry_in);
+  }
+  if (any_left) fill(now, out);
+  tick(now, out);
+}
+
+void outbox::in_progress(unsigned slot, const std::vector<std::string>& ids, steady_time now) {
+  if (slot >= slots_max) return;
+  for (auto& x : flight_) {
+    if ((x.nacked_by & bit(slot)) != 0 || std::find(ids.begin(), ids.end(), x.what->id) == ids.end()) continue;
+    x.waits_for_retry = false;
+    x.asked |= bit(slot);
+    set_due(x, now + options_.ack_timeout);
+  }
+}
+
+void outbox::bury(outbox_effects& out) {
+  raise_floor();
+  for (auto& x : leaving_) {
+    x.saving = true;
+    out.to_bury.push_back({x.what.what, x.reason, x.what.attempt, x.detail});
+  }
+}
+
+void outbox::buried(outbox_effects& out) {
+  std::erase_if(leaving_, [&](const leaving& x) {
+    if (x.saving) out.buried.push_back(x.reason);
+    return x.saving;
+  });
+}
+
+}  // namespace doorstep

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was given up: over HTTP and from the command line, through a kill."""
+import asyncio
+import datetime
+import json
+import urllib.parse
+
+from support.client import Tab, run
+from support.server import API_KEY, make_event, run_doorstep
+
+GIVES_UP = {"delivery.max_attempts": 1, "delivery.retry_base": "50ms", "delivery.retry_max": "100ms"}
+
+
+def command(server, what, *arguments):
+    return run_doorstep("dead-letters", what, "--url", f"http://127.0.0.1:{server.internal_port}", "--api-key", API_KEY, *arguments)
+
+
+async def refused(server, tab, count):
+    """`count` messages that the client nacks, dead."""
+    server.publish(*[make_event(tab.user, n) for n in range(count)])
+    for message in await tab.messages(count):
+        await tab.send({"nack": {"ids": [message["id"]], "reason": "cannot render"}})
+    while len(server.dead_letters()) < count:
+        await asyncio.sleep(0.02)
+
+
+def test_a_dead_letter_survives_a_kill_and_comes_back_once_however_often_it_is_requeued(doorstep):
+    server = doorstep(GIVES_UP)
+
+    async def die():
+        await refused(server, await Tab.open(server, "picky"), 2)
+
+    run(die())
+    server.kill()
+    server.start()
+    first, second = server.dead_letters()
+    assert first["reason"] == "nacked" and first["detail"] == "cannot render" and first["address"] == "user:picky" and first["attempts"] == 1
+
+    async def come_back():
+        tab = await Tab.open(server, "picky")
+        await tab.nothing("message", 0.5)
+        for answer in ({"requeued": 1}, {"requeued": 0, "already_requeued": 1}):
+            done = command(server, "requeue", first["id"])
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout).items() >= answer.items()
+        message = await tab.expect("message")
+        assert message["id"] == first["id"] and message["redelivered"] and message["attempt"] == 1 and message["seq"] > first["seq"]
+        await tab.ack(message)
+        await tab.nothing("message", 0.5)
+
+    run(come_back())
+    shown = json.loads(command(server, "show", first["id"]).stdout)
+    assert shown["state"] == "requeued" and shown["requeue"] == 1
+    assert [x["id"] for x in server.dead_letters()] == [second["id"]], "those taken back are shown where they are asked for"
+    assert json.loads(command(server, "purge", "--user", "picky").stdout)["purged"] == 1
+    assert server.dead_letters() == []
+    assert command(server, "requeue", second["id"]).returncode == 1
+    assert "not-found" in command(server, "show", second["id"]).stderr
+    assert command(server, "purge").returncode == 1, "everything is deleted only where that is said"
+
+
+def test_pages_follow_each_other_by_their_token(doorstep):
+    server = doorstep(GIVES_UP)
+
+    async def die():
+        await refused(server, await Tab.open(server, "picky"), 5)
+
+    run(die())
+    found, after = [], ""
+    while True:
+        page = server.get(f"/v1/dead-letters?user=picky&limit=2&after={urllib.parse.quote(after)}").json()
+        found += [x["id"] for x in page["dead_letters"]]
+        after = page["next"]
+        if not after:
+            break
+    assert len(found) == len(set(found)) == 5
+    assert server.get("/v1/dead-letters?user=somebody").json()["dead_letters"] == []
+
+
+def test_an_event_past_its_expirytime_is_never_pushed_and_one_without_is(doorstep):
+    server = doorstep()
+    past = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)).isoformat()
+
+    async def scenario():
+        tab = await Tab.open(server, "late")
+        server.publish(make_event("late", 1) | {"expirytime": past}, make_event("late", 2))
+        assert (await tab.expect("message"))["event_id"] == make_event("late", 2)["id"]
+        await tab.nothing("message", 0.3)
+
+    run(scenario())
+    assert [x["reason"] for x in server.dead_letters()] == ["expired"]
+    assert server.metrics()["doorstep_messages_expired_total"] == 1
+    reply = server.post_events(make_event("late", 3) | {"expirytime": "soon"})
+    assert reply.status == 400 and reply.json()["field"] == "expirytime"

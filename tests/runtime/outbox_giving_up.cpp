@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages that leave unacked: when, why, and that they are gone only once that is durable (rules 12 to 16).
+#include "tests/runtime/outbox_fixture.hpp"
+
+#include <gmock/gmock.h>
+
+namespace doorstep::test {
+namespace {
+
+outbox_options strict_options() {
+  outbox_options x{.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .holes_max = 100};
+  x.max_attempts = 2;
+  return x;
+}
+
+class outbox_giving_up : public outbox_test {
+protected:
+  explicit outbox_giving_up(outbox_options options = strict_options()) : outbox_test(std::move(options)) {}
+
+  /// "seq:reason:attempts" of what the save that began last buries.
+  std::string to_bury() const {
+    std::string all;
+    for (const auto& x : out.to_bury)
+      all += (all.empty() ? "" : " ") + std::to_string(x.what->seq.value) + ":" + std::string(name(x.reason)) + ":" + std::to_string(x.attempts);
+    return all;
+  }
+  /// Two failed rounds of what is in flight.
+  void fail_twice() {
+    pass(30s);
+    pass(1s);
+    pass(30s);
+  }
+  static message_ptr expiring(std::uint64_t seq, milliseconds at) {
+    auto what = std::make_shared<event>();
+    what->expires = {at.count()};
+    auto x = std::make_shared<message>(*message_at(seq));
+    x->what = std::move(what);
+    return x;
+  }
+};
+
+TEST_F(outbox_giving_up, a_message_nobody_acks_is_given_up_after_max_attempts_with_its_dead_letter_in_the_record_that_settles_it) {
+  begin();
+  deliver({1, 2});
+  fail_twice();
+  EXPECT_EQ(box.in_flight_count(), 0u);
+  EXPECT_TRUE(box.wants_save());
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:max-attempts:2 2:max-attempts:2");
+  EXPECT_EQ(written.acked.floor(), sequence{2});
+  saved();
+  EXPECT_EQ(out.buried.size(), 2u);
+  EXPECT_EQ(pass(600s), "");
+}
+
+TEST_F(outbox_giving_up, nothing_is_given_up_by_default) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .holes_max = 100}, [this] { return random; });
+  begin();
+  deliver({1});
+  for (int i = 0; i < 100; ++i) pass(30s);
+  EXPECT_EQ(box.in_flight_count(), 1u);
+}
+
+TEST_F(outbox_giving_up, nacks_count_and_the_last_ones_reason_is_kept) {
+  begin();
+  deliver({1, 2});
+  nack(0, {1});
+  pass(1s);
+  out.clear();
+  box.nack(ids({1}), now, out, 0, {"cannot render", {}});
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:nacked:2");
+  EXPECT_EQ(out.to_bury[0].detail, "cannot render");
+  EXPECT_EQ(box.in_flight_count(), 1u) << "its neighbour is unharmed";
+}
+
+TEST_F(outbox_giving_up, lost_connections_do_not_count) {
+  begin();
+  deliver({1});
+  for (int i = 0; i < 10; ++i) {
+    box.detach(0, now);
+    pass(40s);
+    EXPECT_EQ(attach(), 0u);
+    out.clear();
+    pass(20s);
+  }
+  EXPECT_EQ(box.in_flight_count(), 1u);
+}
+
+TEST_F(outbox_giving_up, a_deadline_that_only_a_lost_connection_had_whole_does_not_count) {
+  begin();
+  deliver({1});
+  pass(29s);
+  const auto late = attach();
+  box.detach(0, now);
+  for (int i = 0; i < 2; ++i) pass(1s);  // times out; the other one had it for a second
+  pass(1s);
+  EXPECT_EQ(box.in_flight_count(), 1u);
+  pass(30s);  // the first failure that counts
+  EXPECT_EQ(box.in_flight_count(), 1u);
+  EXPECT_EQ(box.sessions(), 1u);
+  EXPECT_EQ(late, 1u);
+}
+
+TEST_F(outbox_giving_up, an_ack_that_comes_before_the_save_begins_wins) {
+  begin();
+  deliver({1, 2});
+  fail_twice();
+  ack_ids(0, {1}, 7);
+  EXPECT_EQ(out.acked, 1u);
+  ack_up_to(0, 2, 8);
+  EXPECT_EQ(out.acked, 1u);
+  begin_save();
+  EXPECT_EQ(to_bury(), "");
+  saved();
+  EXPECT_EQ(out.receipts.size(), 2u);
+}
+
+TEST_F(outbox_giving_up, an_ack_that_comes_later_is_idempotent_and_gets_its_receipt_with_the_save) {
+  begin();
+  deliver({1});
+  fail_twice();
+  begin_save();
+  ack_ids(0, {1}, 7);
+  EXPECT_EQ(out.acked, 0u);
+  EXPECT_TRUE(out.receipts.empty());
+  saved();
+  ASSERT_EQ(out.receipts.size(), 1u);
+  EXPECT_EQ(out.buried.size(), 1u);
+}
+
+TEST_F(outbox_giving_up, a_nack_that_crosses_with_the_last_timeout_keeps_cumulative_acks_from_covering_it) {
+  begin();
+  deliver({1, 2});
+  fail_twice();
+  nack(0, {1});
+  ack_up_to(0, 2);
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:max-attempts:2");
+}
+
+TEST_F(outbox_giving_up, once_the_store_was_asked_an_ack_no_longer_wins_even_if_the_save_fails) {
+  begin();
+  deliver({1});
+  fail_twice();
+  begin_save();
+  box.save_failed();
+  ack_ids(0, {1}, 7);
+  EXPECT_EQ(out.acked, 0u);
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:max-attempts:2");
+}
+
+TEST_F(outbox_giving_up, a_save_that_failed_buries_it_again_with_the_next) {
+  begin();
+  deliver({1});
+  fail_twice();
+  begin_save();
+  box.save_failed();
+  ASSERT_TRUE(box.wants_save());
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:max-attempts:2");
+  saved();
+  EXPECT_EQ(out.buried.size(), 1u);
+  EXPECT_TRUE(box.wants_save() || box.acked().floor() == sequence{1});
+}
+
+TEST_F(outbox_giving_up, a_crash_before_the_save_leaves_it_owed_and_it_comes_again_flagged) {
+  begin();
+  deliver({1});
+  fail_twice();
+  reborn(page_of({1}, 1), 1);
+  attach();
+  EXPECT_EQ(text(out), "0:1!");
+}
+
+TEST_F(outbox_giving_up, an_expired_message_is_never_pushed_and_one_in_flight_not_again) {
+  begin();
+  out.clear();
+  box.deliver({expiring(1, now.time_since_epoch() / 1ms * 1ms), expiring(2, 1h + 10s), message_at(3)}, now, out);
+  EXPECT_EQ(text(out), "0:2 0:3");
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:expired:0");
+  saved();
+  pass(30s);
+  EXPECT_EQ(pass(1s), "0:3!#2");
+  begin_save();
+  EXPECT_EQ(to_bury(), "2:expired:1");
+}
+
+TEST_F(outbox_giving_up, a_newcomer_is_not_sent_what_has_expired) {
+  begin();
+  out.clear();
+  box.deliver({expiring(1, 1h + 10s), message_at(2)}, now, out);
+  pass(11s);
+  attach();
+  EXPECT_EQ(text(out), "1:2!");
+}
+
+class outbox_ttl : public outbox_giving_up {
+protected:
+  outbox_ttl()
+      : outbox_giving_up([] {
+          auto x = strict_options();
+          x.max_attempts = 0;
+          x.ttl = 60s;
+          return x;
+        }()) {}
+};
+
+TEST_F(outbox_ttl, counts_from_the_append_and_a_named_expiry_comes_first) {
+  auto old = std::make_shared<message>(*message_at(1)), young = std::make_shared<message>(*message_at(2));
+  old->appended = {milliseconds{1h - 60s}.count()};
+  young->appended = {milliseconds{1h - 59s}.count()};
+  auto named = std::make_shared<message>(*expiring(3, 2h));
+  named->appended = old->appended;
+  begin();
+  out.clear();
+  box.deliver({old, young, named}, now, out);
+  EXPECT_EQ(text(out), "0:2 0:3");
+}
+
+class outbox_limit : public outbox_giving_up {
+protected:
+  outbox_limit()
+      : outbox_giving_up([] {
+          auto x = strict_options();
+          x.messages_max = 3;
+          return x;
+        }()) {}
+};
+
+TEST_F(outbox_limit, beyond_it_the_oldest_go) {
+  begin();
+  EXPECT_EQ(deliver({1, 2, 3}), "0:1 0:2 0:3");
+  deliver({4, 5});
+  begin_save();
+  EXPECT_EQ(to_bury(), "1:overflow:1 2:overflow:1");
+  EXPECT_EQ(written.acked.floor(), sequence{2});
+  EXPECT_EQ(box.owed_count(), 3u);
+}
+
+TEST_F(outbox_limit, what_came_while_nobody_was_there_is_trimmed_page_by_page_and_only_the_newest_are_pushed) {
+  out.clear();
+  box.load({{}, page_of({1, 2, 3, 4}, 9, true), 9, 9}, {}, now, out);
+  ASSERT_TRUE(out.read);
+  attach();
+  save();
+  ASSERT_FALSE(box.wants_save());
+  EXPECT_EQ(page(page_of({5, 6, 7, 8, 9}, 9)), "0:7 0:8 0:9");
+  EXPECT_EQ(box.owed_count(), 3u);
+  begin_save();
+  EXPECT_EQ(to_bury(), "5:overflow:0 6:overflow:0");
+}
+
+TEST_F(outbox_limit, acked_holes_do_not_count_as_owed) {
+  cursor_record record;
+  record.acked = cursor({0}, {{2}, {3}});
+  out.clear();
+  box.load({record, page_of({1, 2, 3, 4, 5}, 5), 5, 5}, {}, now, out);
+  EXPECT_EQ(box.owed_count(), 3u);
+  EXPECT_FALSE(box.wants_save());
+}
+
+TEST_F(outbox_giving_up, poison_is_given_up_instead_of_pushed) {
+  auto options = strict_options();
+  options.poisoned = {{2}};
+  box = outbox(options, [this] { return random; });
+  load(page_of({1, 2}, 2));
+  attach();
+  EXPECT_EQ(save(), "0:1");
+  EXPECT_EQ(deliver({3}), "0:3");
+  EXPECT_TRUE(box.acked().is_acked({2}));
+}
+
+TEST_F(outbox_giving_up, a_nack_may_say_when_to_come_again) {
+  begin();
+  deliver({1});
+  out.clear();
+  box.nack(ids({1}), now, out, 0, {"busy", 5min});
+  EXPECT_EQ(pass(4min), "");
+  EXPECT_EQ(pass(1min), "0:1!#2");
+}
+
+TEST_F(outbox_giving_up, work_in_progress_starts_the_deadline_again_and_is_no_failure) {
+  begin();
+  deliver({1, 2});
+  for (int i = 0; i < 10; ++i) {
+    pass(20s);
+    box.in_progress(0, ids({1}), now);
+    ack_ids(0, {2});
+  }
+  EXPECT_EQ(out.timed_out, 0u);
+  EXPECT_EQ(box.in_flight_count(), 1u);
+}
+
+TEST_F(outbox_giving_up, what_a_connection_nacked_it_cannot_claim_to_work_on) {
+  begin();
+  deliver({1});
+  nack(0, {1});
+  box.in_progress(0, ids({1}), now);
+  EXPECT_EQ(pass(1s), "0:1!#2");
+}
+
+TEST_F(outbox_giving_up, a_requeued_message_is_flagged_on_its_first_push) {
+  begin();
+  auto x = std::make_shared<message>(*message_at(1));
+  x->requeue = 1;
+  out.clear();
+  box.deliver({x}, now, out);
+  EXPECT_EQ(text(out), "0:1!");
+}
+
+}  // namespace
+}  // namespace doorstep::test
