@@ -105,6 +105,7 @@ const asset* demo_file(std::string_view path) {
 std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
   const auto count = wanted > 0 ? wanted : std::max<std::size_t>(1, std::thread::hardware_concurrency() / 2);
   std::vector<std::unique_ptr<loop>> loops;
+  loops.reserve(count);
   for (std::size_t i = 0; i < count; ++i) loops.push_back(std::make_unique<loop>("lane-" + std::to_string(i)));
   return loops;
 }
