@@ -113,6 +113,7 @@ std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
 template <class T>
 std::vector<T*> pointers(const std::vector<std::unique_ptr<T>>& all) {
   std::vector<T*> raw;
+  raw.reserve(all.size());
   for (const auto& x : all) raw.push_back(x.get());
   return raw;
 }
