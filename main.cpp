@@ -108,6 +108,7 @@ const asset* demo_file(std::string_view path) {
 std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
   const auto count = wanted > 0 ? wanted : std::max<std::size_t>(1, std::thread::hardware_concurrency() / 2);
   std::vector<std::unique_ptr<loop>> loops;
+  loops.reserve(count);
   for (std::size_t i = 0; i < count; ++i) loops.push_back(std::make_unique<loop>("lane-" + std::to_string(i)));
   return loops;
 }
@@ -115,6 +116,7 @@ std::vector<std::unique_ptr<loop>> start_loops(std::size_t wanted) {
 template <class T>
 std::vector<T*> pointers(const std::vector<std::unique_ptr<T>>& all) {
   std::vector<T*> raw;
+  raw.reserve(all.size());
   for (const auto& x : all) raw.push_back(x.get());
   return raw;
 }

@@ -112,7 +112,7 @@ private:
       if (was_empty) {
         ready_.swap(batch);
       } else {
-        ready_.insert(ready_.end(), batch.begin(), batch.end());
+        for (auto* x : batch) ready_.push_back(x);  // GCC 14 warns of an overflow in insert() that cannot be
       }
     }
     batch.clear();

@@ -52,7 +52,8 @@ void raise_descriptor_limit(std::size_t connections_max) {
   if (limit.rlim_max < connections_max + 256)
     log_line(log_level::warn, "server", "few-descriptors")
         .with("limit", std::uint64_t{limit.rlim_max})
-        .with("connections_max", std::uint64_t{connections_max});
+        .with("connections_max", std::uint64_t{connections_max})
+        .with("do", "raise the limit (ulimit -Hn, LimitNOFILE) or lower http.connections_max");
 }
 
 /// Runs `work` on the loop and waits for it, or for the loop to be found stopped.

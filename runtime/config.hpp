@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 struct http_config {
   std::string listen = "127.0.0.1:8000";
   std::vector<std::string> origins = {"same-host"};  ///< allowed Origin headers; "same-host" stands for the Host header's own, "*" for any
-  std::size_t connections_max = 20000;
+  std::size_t connections_max = 16384;               ///< within the 20,000 descriptors that many machines allow
   std::size_t header_bytes_max = 16 * 1024;
   milliseconds request_timeout{10'000};
 };

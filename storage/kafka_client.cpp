@@ -47,6 +47,7 @@ list list_of(const topic_partition& what) {
 
 std::vector<topic_partition> partitions_of(const rd_kafka_topic_partition_list_t& x) {
   std::vector<topic_partition> out;
+  out.reserve(static_cast<std::size_t>(x.cnt));
   for (int i = 0; i < x.cnt; ++i) out.push_back({x.elems[i].topic, x.elems[i].partition});
   return out;
 }
@@ -171,7 +172,7 @@ result<std::unique_ptr<kafka_client>> kafka_client::make(const source_config& co
   auto x = std::make_unique<impl>();
   x->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), why, sizeof why);
   if (x->client == nullptr) return failure{ec::bad_config, "source " + config.name + ": " + why, {}};
-  conf.release();  // rd_kafka_new took it
+  static_cast<void>(conf.release());  // rd_kafka_new took it
   rd_kafka_poll_set_consumer(x->client);
   x->records.reset(rd_kafka_queue_get_consumer(x->client));
   x->commits.reset(rd_kafka_queue_new(x->client));

@@ -209,7 +209,7 @@ TEST_F(http_test, shows_metrics_that_were_refreshed) {
   const auto x = get(up->internal_port(), "/metrics");
   EXPECT_EQ(x.status, 200);
   EXPECT_TRUE(x.has("Content-Type: text/plain; version=0.0.4"));
-  EXPECT_THAT(x.body, HasSubstr("doorstep_connections_limit 20000"));
+  EXPECT_THAT(x.body, HasSubstr("doorstep_connections_limit 16384"));
   EXPECT_EQ(look.refreshes, 1);
   const auto head = get(up->internal_port(), "/metrics", "", "HEAD");
   EXPECT_EQ(head.status, 200);
