@@ -488,6 +488,7 @@ TEST(outbox_simulation, nothing_is_lost_repeated_unflagged_reordered_or_receipte
   std::size_t steps = 0;
   for (std::uint64_t seed = 1; seed <= fixed_seeds && !HasFailure(); ++seed) steps += run(seed);
   EXPECT_TRUE(HasFailure() || steps >= 200'000) << steps;
+  for (std::size_t reason = 3; reason <= 6; ++reason) EXPECT_TRUE(HasFailure() || simulated_store::buried[reason] > 10) << reason;
 }
 
 TEST(outbox_simulation, the_seed_of_the_environment_holds_too) {

@@ -5,6 +5,7 @@
 #include "runtime/outbox.hpp"
 #include "tests/runtime/hazards.hpp"
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -37,13 +38,16 @@ public:
   bool is_dead(std::uint64_t seq) const { return dead_.contains(seq); }
   std::size_t dead_count() const { return dead_.size(); }
 
+  /// In all runs, by reason: a simulation that buries nothing proves nothing about it.
+  static inline std::array<std::size_t, dead_reasons_max> buried{};
+
   /// @param handled what clients have handled so far.
   void apply(const simulated_batch& x, const std::vector<message_ptr>& log, const std::set<std::uint64_t>& handled) {
     for (const auto& d : x.dead) {
       const auto seq = d.what->seq;
       if (!x.record.acked.is_acked(seq)) throw violation("I3: a dead letter that its record does not settle: " + d.what->id);
       if (!dead_.contains(seq.value) && record_.acked.is_acked(seq)) throw violation("I7: acked and dead: " + d.what->id);
-      dead_.emplace(seq.value, d.reason);
+      if (dead_.emplace(seq.value, d.reason).second) ++buried[static_cast<std::size_t>(d.reason)];
     }
     if (x.record.version <= record_.version) return;
     for (const auto& m : log) {
