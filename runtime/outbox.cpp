@@ -21,7 +21,9 @@ void outbox_effects::clear() {
   acked_times.clear();
 }
 
-outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : options_(std::move(options)), random_(std::move(random)) {}
+outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : options_(std::move(options)), random_(std::move(random)) {
+  any_poisoned_ = !options_.poisoned.empty();
+}
 
 // --- what comes in from the log and the store -------------------------------------------------------------------------------------------
 

@@ -27,9 +27,9 @@ struct outbox_options {
   std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
   std::size_t holes_max = 1024;   ///< acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
   // when a message is given up; all of it off unless set
-  std::uint32_t max_attempts = 0;    ///< delivery rounds that a live session failed: a nack, or no ack in time; 0 = never
   milliseconds ttl{0};               ///< since the append, where the event names no expirytime; 0 = for ever
   std::size_t messages_max = 0;      ///< owed at a time; beyond it the oldest go; 0 = no limit
+  std::uint32_t max_attempts = 0;    ///< delivery rounds that a live session failed: a nack, or no ack in time; 0 = never
   wall_anchor clock{};               ///< by which expiry is judged
   std::vector<sequence> poisoned{};  ///< they brought earlier lives of this mailbox down
 };
@@ -232,6 +232,7 @@ private:
   std::uint64_t version_ = 0, unread_ = 0;
   bool horizon_saved_open_ = false;  ///< the store knows that we push
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
+  bool any_poisoned_ = false;  ///< beside what every message touches, as is all that is asked for each
 
   steady_time first_due_ = steady_time::max();  ///< not later than the first deadline in flight_, so that it costs nothing to ask
   boost::container::small_vector<entry, 2>
@@ -240,13 +241,13 @@ private:
   sequence known_;                                 ///< all unacked messages up to here are in flight_ or queue_
   sequence highest_;                               ///< the highest seq heard of
   sequence counted_;                               ///< unread_ has counted up to here
+  std::uint64_t owed_ = 0;
+  std::vector<leaving> leaving_;
   std::vector<sequence> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   bool recounting_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
-  std::uint64_t owed_ = 0;
-  std::vector<leaving> leaving_;
 
   std::vector<sequence> resume_;  ///< a slot; grows to the most sessions there were at a time
   std::uint64_t attached_ = 0;    ///< slots in use

@@ -19,7 +19,7 @@ bool outbox::settle_in_cursor(sequence seq) {
 }
 
 bool outbox::is_poisoned(sequence seq) const {
-  return !options_.poisoned.empty() && std::find(options_.poisoned.begin(), options_.poisoned.end(), seq) != options_.poisoned.end();
+  return any_poisoned_ && std::find(options_.poisoned.begin(), options_.poisoned.end(), seq) != options_.poisoned.end();
 }
 
 /// Rule 13. The clock is asked only where something may expire.
