@@ -204,22 +204,27 @@ constexpr option options[] = {
     duration("delivery.receipt_delay", in<&c::delivery, &delivery_config::receipt_delay>, 0, minute,
              "A receipt nobody asked for by id rides on the next push, at the latest after this."),
     duration("delivery.ack_linger", in<&c::delivery, &delivery_config::ack_linger>, 0, minute,
-             "Acks without an id wait this long for others of the same user before they are written; what a crash takes of them is delivered again, flagged."),
+             "Acks without an id wait this long for others of the same user before they are written; what a crash takes of them is delivered again, "
+             "flagged."),
     duration("delivery.passivate_after", in<&c::delivery, &delivery_config::passivate_after>, 10, day,
              "A mailbox without a session leaves memory after this long without news."),
     count("delivery.backlog_max", in<&c::delivery, &delivery_config::backlog_max>, 1, 100'000,
           "Messages a mailbox holds in memory beyond the window; further ones are read from the store when their turn comes."),
     choice("delivery.order", in<&c::delivery, &delivery_config::order>, orders, {},
-           "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before the one "
+           "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
+           "the one "
            "below it is acked or given up."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
-          "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers pings "
+          "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
+          "pings "
           "for a page it has put to sleep, and such a page's messages must wait for it."),
-    duration("delivery.ttl", in<&c::delivery, &delivery_config::ttl>, 0, 3650 * day,
-             "How long after its append a message may still be pushed, unless its expirytime says otherwise; then it goes to the dead letters. 0 = for "
-             "ever."),
+    duration(
+        "delivery.ttl", in<&c::delivery, &delivery_config::ttl>, 0, 3650 * day,
+        "How long after its append a message may still be pushed, unless its expirytime says otherwise; then it goes to the dead letters. 0 = for "
+        "ever."),
     count("delivery.mailbox_messages_max", in<&c::delivery, &delivery_config::mailbox_messages_max>, 0, 1'000'000'000,
-          "Unacked messages of one user; 0 = no limit. It is kept while the mailbox is in memory: what came meanwhile is judged when the user connects."),
+          "Unacked messages of one user; 0 = no limit. It is kept while the mailbox is in memory: what came meanwhile is judged when the user "
+          "connects."),
     choice("delivery.overflow", in<&c::delivery, &delivery_config::overflow>, overflows, overflows_planned,
            "What gives way then: \"dead_letter_oldest\" moves the oldest to the dead letters."),
     count("delivery.poison_attempts", in<&c::delivery, &delivery_config::poison_attempts>, 1, 100,
@@ -252,7 +257,8 @@ constexpr option options[] = {
           "Connections to MongoDB, each with a thread: one writes, the others read."),
     duration("store.selection_timeout", in<&c::store, &store_config::selection_timeout>, 100, 10 * minute,
              "How long an operation waits until a MongoDB server that can take it is found; then it fails and is asked again."),
-    duration("store.connect_timeout", in<&c::store, &store_config::connect_timeout>, 100, 10 * minute, "How long connecting to a MongoDB server may take."),
+    duration("store.connect_timeout", in<&c::store, &store_config::connect_timeout>, 100, 10 * minute,
+             "How long connecting to a MongoDB server may take."),
     duration("store.socket_timeout", in<&c::store, &store_config::socket_timeout>, 100, 10 * minute,
              "How long a MongoDB server may take to answer; a write that takes longer fails and is written again."),
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
