@@ -5,51 +5,51 @@
 
 namespace doorstep {
 
-void mongo_release::operator()(_bson_t* x) const { bson_destroy(x); }
-void mongo_release::operator()(_mongoc_bulk_operation_t* x) const { mongoc_bulk_operation_destroy(x); }
-void mongo_release::operator()(_mongoc_collection_t* x) const { mongoc_collection_destroy(x); }
-void mongo_release::operator()(_mongoc_cursor_t* x) const { mongoc_cursor_destroy(x); }
-void mongo_release::operator()(_mongoc_database_t* x) const { mongoc_database_destroy(x); }
+void mongo_release::operator()(bson_t* x) const { bson_destroy(x); }
+void mongo_release::operator()(mongoc_bulk_operation_t* x) const { mongoc_bulk_operation_destroy(x); }
+void mongo_release::operator()(mongoc_collection_t* x) const { mongoc_collection_destroy(x); }
+void mongo_release::operator()(mongoc_cursor_t* x) const { mongoc_cursor_destroy(x); }
+void mongo_release::operator()(mongoc_database_t* x) const { mongoc_database_destroy(x); }
 
 bson_out::bson_out() : document_(bson_new()) {}
 
 bson_out& bson_out::text(const char* key, std::string_view value) & {
   if (bson_utf8_validate(value.data(), value.size(), true))
-    bson_append_utf8(document_.get(), key, -1, value.data(), static_cast<int>(value.size()));
+    bson_append_utf8(own(), key, -1, value.data(), static_cast<int>(value.size()));
   else
-    bson_append_binary(document_.get(), key, -1, BSON_SUBTYPE_BINARY, reinterpret_cast<const std::uint8_t*>(value.data()),
+    bson_append_binary(own(), key, -1, BSON_SUBTYPE_BINARY, reinterpret_cast<const std::uint8_t*>(value.data()),
                        static_cast<std::uint32_t>(value.size()));
   return *this;
 }
 
 bson_out& bson_out::number(const char* key, std::int64_t value) & {
-  bson_append_int64(document_.get(), key, -1, value);
+  bson_append_int64(own(), key, -1, value);
   return *this;
 }
 
 bson_out& bson_out::flag(const char* key, bool value) & {
-  bson_append_bool(document_.get(), key, -1, value);
+  bson_append_bool(own(), key, -1, value);
   return *this;
 }
 
 bson_out& bson_out::part(const char* key, const bson_out& value) & {
-  bson_append_document(document_.get(), key, -1, value.bytes());
+  bson_append_document(own(), key, -1, value.bytes());
   return *this;
 }
 
 bson_out& bson_out::numbers(const char* key, const std::vector<std::uint64_t>& value) & {
   bson_t list;
-  bson_append_array_begin(document_.get(), key, -1, &list);
+  bson_append_array_begin(own(), key, -1, &list);
   for (std::size_t i = 0; i < value.size(); ++i) bson_append_int64(&list, std::to_string(i).c_str(), -1, static_cast<std::int64_t>(value[i]));
-  bson_append_array_end(document_.get(), &list);
+  bson_append_array_end(own(), &list);
   return *this;
 }
 
 bson_out& bson_out::parts(const char* key, const std::vector<bson_out>& value) & {
   bson_t list;
-  bson_append_array_begin(document_.get(), key, -1, &list);
+  bson_append_array_begin(own(), key, -1, &list);
   for (std::size_t i = 0; i < value.size(); ++i) bson_append_document(&list, std::to_string(i).c_str(), -1, value[i].bytes());
-  bson_append_array_end(document_.get(), &list);
+  bson_append_array_end(own(), &list);
   return *this;
 }
 

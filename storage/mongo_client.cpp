@@ -73,7 +73,7 @@ mongo_connection::mongo_connection(std::shared_ptr<mongo_pool> pool) : pool_(std
   mongoc_read_concern_set_level(majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
   auto* const primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
   mongoc_database_set_write_concern(database_.get(), durable);
-  const auto open = [&](mongo_handle<_mongoc_collection_t>& at, const char* name) {
+  const auto open = [&](mongo_handle<mongoc_collection_t>& at, const char* name) {
     at.reset(mongoc_database_get_collection(database_.get(), name));
     mongoc_collection_set_write_concern(at.get(), durable);
     mongoc_collection_set_read_concern(at.get(), majority);
@@ -103,29 +103,29 @@ failure mongo_connection::failed(const bson_error_t& why) const {
   return {ec::unavailable, "MongoDB, database " + pool_->options().database + ": " + why.message + " (" + std::to_string(why.code) + ")", {}};
 }
 
-mongo_handle<_mongoc_cursor_t> mongo_connection::begin_find(_mongoc_collection_t* in, const bson_out& filter, const bson_out& options) {
-  return mongo_handle<_mongoc_cursor_t>(mongoc_collection_find_with_opts(in, filter.bytes(), options.bytes(), nullptr));
+mongo_handle<mongoc_cursor_t> mongo_connection::begin_find(mongoc_collection_t* in, const bson_out& filter, const bson_out& options) {
+  return mongo_handle<mongoc_cursor_t>(mongoc_collection_find_with_opts(in, filter.bytes(), options.bytes(), nullptr));
 }
 
-const _bson_t* mongo_connection::next(_mongoc_cursor_t& cursor) {
+const bson_t* mongo_connection::next(mongoc_cursor_t& cursor) {
   const bson_t* found = nullptr;
   return mongoc_cursor_next(&cursor, &found) ? found : nullptr;
 }
 
-result<void> mongo_connection::end_find(_mongoc_cursor_t& cursor) {
+result<void> mongo_connection::end_find(mongoc_cursor_t& cursor) {
   bson_error_t why{};
   if (mongoc_cursor_error(&cursor, &why)) return failed(why);
   return {};
 }
 
-result<std::uint64_t> mongo_connection::count(_mongoc_collection_t* in, const bson_out& filter) {
+result<std::uint64_t> mongo_connection::count(mongoc_collection_t* in, const bson_out& filter) {
   bson_error_t why{};
   const auto found = mongoc_collection_count_documents(in, filter.bytes(), nullptr, nullptr, nullptr, &why);
   if (found < 0) return failed(why);
   return static_cast<std::uint64_t>(found);
 }
 
-result<void> mongo_connection::update_one(_mongoc_collection_t* in, const bson_out& filter, const bson_out& change, bool upsert) {
+result<void> mongo_connection::update_one(mongoc_collection_t* in, const bson_out& filter, const bson_out& change, bool upsert) {
   bson_out options;
   options.flag("upsert", upsert);
   bson_error_t why{};
@@ -140,9 +140,9 @@ result<void> mongo_connection::command(const bson_out& what) {
   return failed(why);
 }
 
-result<std::vector<std::string>> mongo_connection::index_names(_mongoc_collection_t* in) {
+result<std::vector<std::string>> mongo_connection::index_names(mongoc_collection_t* in) {
   std::vector<std::string> out;
-  const mongo_handle<_mongoc_cursor_t> cursor(mongoc_collection_find_indexes_with_opts(in, nullptr));
+  const mongo_handle<mongoc_cursor_t> cursor(mongoc_collection_find_indexes_with_opts(in, nullptr));
   while (const auto* found = next(*cursor)) out.push_back(bson_in(*found).text("name"));
   if (auto ended = end_find(*cursor); !ended) return ended.error();
   return out;

@@ -10,10 +10,6 @@
 #include <memory>
 #include <vector>
 
-struct _bson_error_t;
-struct _mongoc_client_pool_t;
-struct _mongoc_client_t;
-
 namespace doorstep {
 
 class mongo_pool {
@@ -28,9 +24,9 @@ public:
 
 private:
   friend class mongo_connection;
-  mongo_pool(const store_config& options, _mongoc_client_pool_t* pool) : options_(options), pool_(pool) {}
+  mongo_pool(const store_config& options, mongoc_client_pool_t* pool) : options_(options), pool_(pool) {}
   const store_config options_;
-  _mongoc_client_pool_t* const pool_;
+  mongoc_client_pool_t* const pool_;
 };
 
 /// One thread's connection and the collections it works on.
@@ -41,39 +37,39 @@ public:
   mongo_connection(const mongo_connection&) = delete;
   mongo_connection& operator=(const mongo_connection&) = delete;
 
-  _mongoc_database_t* database() const { return database_.get(); }
-  _mongoc_collection_t* messages() const { return messages_.get(); }
-  _mongoc_collection_t* cursors() const { return cursors_.get(); }
-  _mongoc_collection_t* dead_letters() const { return dead_letters_.get(); }
-  _mongoc_collection_t* shards() const { return shards_.get(); }
-  _mongoc_collection_t* state() const { return state_.get(); }
+  mongoc_database_t* database() const { return database_.get(); }
+  mongoc_collection_t* messages() const { return messages_.get(); }
+  mongoc_collection_t* cursors() const { return cursors_.get(); }
+  mongoc_collection_t* dead_letters() const { return dead_letters_.get(); }
+  mongoc_collection_t* shards() const { return shards_.get(); }
+  mongoc_collection_t* state() const { return state_.get(); }
 
   /// Documents that match, each handed to `take` while it lasts; `take` returns a failure to end.
   template <class Take>
-  result<void> find(_mongoc_collection_t* in, const bson_out& filter, const bson_out& options, Take take) {
+  result<void> find(mongoc_collection_t* in, const bson_out& filter, const bson_out& options, Take take) {
     auto cursor = begin_find(in, filter, options);
     while (const auto* found = next(*cursor)) {
       if (result<void> taken = take(bson_in(*found)); !taken) return taken;
     }
     return end_find(*cursor);
   }
-  result<std::uint64_t> count(_mongoc_collection_t* in, const bson_out& filter);
+  result<std::uint64_t> count(mongoc_collection_t* in, const bson_out& filter);
   /// Updates at most one document. A duplicate key counts as done: another did it first.
-  result<void> update_one(_mongoc_collection_t* in, const bson_out& filter, const bson_out& change, bool upsert);
+  result<void> update_one(mongoc_collection_t* in, const bson_out& filter, const bson_out& change, bool upsert);
   result<void> command(const bson_out& what);
-  result<std::vector<std::string>> index_names(_mongoc_collection_t* in);
+  result<std::vector<std::string>> index_names(mongoc_collection_t* in);
   /// ec::unavailable with the driver's words.
-  failure failed(const _bson_error_t& why) const;
+  failure failed(const bson_error_t& why) const;
 
 private:
-  mongo_handle<_mongoc_cursor_t> begin_find(_mongoc_collection_t* in, const bson_out& filter, const bson_out& options);
-  static const _bson_t* next(_mongoc_cursor_t& cursor);
-  result<void> end_find(_mongoc_cursor_t& cursor);
+  mongo_handle<mongoc_cursor_t> begin_find(mongoc_collection_t* in, const bson_out& filter, const bson_out& options);
+  static const bson_t* next(mongoc_cursor_t& cursor);
+  result<void> end_find(mongoc_cursor_t& cursor);
 
   const std::shared_ptr<mongo_pool> pool_;
-  _mongoc_client_t* const client_;
-  mongo_handle<_mongoc_database_t> database_;
-  mongo_handle<_mongoc_collection_t> messages_, cursors_, dead_letters_, shards_, state_;
+  mongoc_client_t* const client_;
+  mongo_handle<mongoc_database_t> database_;
+  mongo_handle<mongoc_collection_t> messages_, cursors_, dead_letters_, shards_, state_;
 };
 
 constexpr int mongo_duplicate_key = 11000;

@@ -24,7 +24,7 @@ result<void> make_index(mongo_connection& at, const char* collection, const char
 }
 
 /// Some servers take an index and keep none; without it every page would read the whole collection.
-result<void> check_index(mongo_connection& at, _mongoc_collection_t* in, const char* name) {
+result<void> check_index(mongo_connection& at, mongoc_collection_t* in, const char* name) {
   const auto names = at.index_names(in);
   if (!names) return names.error();
   if (std::find(names->begin(), names->end(), name) != names->end()) return {};
@@ -70,12 +70,6 @@ result<std::string> identify(mongo_connection& at, const log_identity& log) {
 }
 
 }  // namespace
-
-log_identity identity_of(const message_log& log, std::string id) {
-  log_identity out{std::move(id), log.generation(), {}};
-  for (std::uint32_t i = 0; i < log.shard_count(); ++i) out.ends.push_back(log.end_offset(shard_id{i}));
-  return out;
-}
 
 result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log) {
   mongo_identity out;

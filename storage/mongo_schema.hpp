@@ -3,7 +3,7 @@
 #pragma once
 
 #include "runtime/error.hpp"
-#include "storage/message_log.hpp"
+#include "storage/log_identity.hpp"
 #include "storage/message_store.hpp"
 #include "storage/mongo_client.hpp"
 
@@ -12,15 +12,6 @@
 #include <vector>
 
 namespace doorstep {
-
-/// The log that a store stands beside. Seqs come from it: a store of another log would take new messages for old ones.
-struct log_identity {
-  std::string id;  ///< random, made with the log
-  std::uint32_t generation = 0;
-  std::vector<std::uint64_t> ends;  ///< a shard's next offset; as many as there are shards
-};
-
-log_identity identity_of(const message_log& log, std::string id);
 
 struct mongo_identity {
   std::string store_id;  ///< random, made with the store

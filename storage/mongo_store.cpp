@@ -5,6 +5,7 @@
 #include "runtime/log.hpp"
 #include "runtime/threads.hpp"
 #include "storage/mongo_reader.hpp"
+#include "storage/mongo_schema.hpp"
 #include "storage/mongo_writer.hpp"
 #include "storage/sqlite_queue.hpp"
 
@@ -184,7 +185,7 @@ void mongo_store::impl::ask(store_done<T> done, Ask question) {
       return {};
     }
     result<T> found = question(*from);
-    const auto why = found ? std::nullopt : std::optional(found.error());
+    auto why = found ? std::nullopt : std::optional(found.error());
     done(std::move(found));
     return why;
   });

@@ -6,8 +6,8 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
+#include "storage/log_identity.hpp"
 #include "storage/message_store.hpp"
-#include "storage/mongo_schema.hpp"
 
 #include <memory>
 #include <vector>

@@ -80,8 +80,8 @@ std::optional<std::uint64_t> cursors_in_doubt::find(const address& user) const {
 struct mongo_writer::impl {
   impl(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& d, metrics& m) : at(std::move(pool)), doubts(d), counts(m) {}
 
-  std::optional<failure> write(_mongoc_collection_t* to, const std::vector<operation>& all);
-  std::optional<failure> write_bulk(_mongoc_collection_t* to, std::vector<const operation*> left);
+  std::optional<failure> write(mongoc_collection_t* to, const std::vector<operation>& all);
+  std::optional<failure> write_bulk(mongoc_collection_t* to, std::vector<const operation*> left);
   std::optional<failure> write_messages(std::span<store_work> works);
   std::optional<failure> write_dead(std::span<store_work> works);
   std::optional<failure> write_cursors(const newest_cursors& newest);
@@ -98,7 +98,7 @@ mongo_writer::mongo_writer(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& d
     : impl_(std::make_unique<impl>(std::move(pool), doubts, counts)) {}
 mongo_writer::~mongo_writer() = default;
 
-std::optional<failure> mongo_writer::impl::write(_mongoc_collection_t* to, const std::vector<operation>& all) {
+std::optional<failure> mongo_writer::impl::write(mongoc_collection_t* to, const std::vector<operation>& all) {
   upserted = removed = 0;
   for (std::size_t from = 0; from < all.size(); from += bulk_operations) {
     std::vector<const operation*> part;
@@ -110,12 +110,12 @@ std::optional<failure> mongo_writer::impl::write(_mongoc_collection_t* to, const
 
 /// A duplicate key says that the operation is done, or was overtaken. The driver may name duplicates and keep silent about a connection that broke after them,
 /// so what is left is written again until a bulk passes without any error: nothing is taken for written that no server has confirmed.
-std::optional<failure> mongo_writer::impl::write_bulk(_mongoc_collection_t* to, std::vector<const operation*> left) {
+std::optional<failure> mongo_writer::impl::write_bulk(mongoc_collection_t* to, std::vector<const operation*> left) {
   bson_out unordered, upsert, plain;
   unordered.flag("ordered", false);
   upsert.flag("upsert", true);
   while (!left.empty()) {
-    const mongo_handle<_mongoc_bulk_operation_t> bulk(mongoc_collection_create_bulk_operation_with_opts(to, unordered.bytes()));
+    const mongo_handle<mongoc_bulk_operation_t> bulk(mongoc_collection_create_bulk_operation_with_opts(to, unordered.bytes()));
     bson_error_t why{};
     for (const auto* x : left) {
       const bool taken = x->what == operation::kind::remove
