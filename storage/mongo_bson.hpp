@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// BSON documents made and read, and the driver's handles given back by themselves. The one header that names the driver; only mongo_* files see it, and of those not mongo_store.hpp.
+// BSON documents made and read. Used by the mongo_*.cpp files only; the driver stays in mongo_bson.cpp and mongo_client.cpp.
 // Every whole number is an int64: a server may hold 1 as int32 and 1 as int64 for different, or for equal.
 #pragma once
-
-#include <mongoc/mongoc.h>
 
 #include <cstdint>
 #include <memory>
@@ -13,15 +11,8 @@
 
 namespace doorstep {
 
-struct mongo_release {
-  void operator()(bson_t* x) const;
-  void operator()(mongoc_bulk_operation_t* x) const;
-  void operator()(mongoc_collection_t* x) const;
-  void operator()(mongoc_cursor_t* x) const;
-  void operator()(mongoc_database_t* x) const;
-};
-template <class T>
-using mongo_handle = std::unique_ptr<T, mongo_release>;
+/// The driver's bson_t under a name of ours.
+struct bson_document;
 
 /// A document in the making.
 class bson_out {
@@ -37,11 +28,13 @@ public:
   bson_out& part(const char* key, const bson_out& value) &;
   bson_out& numbers(const char* key, const std::vector<std::uint64_t>& value) &;
   bson_out& parts(const char* key, const std::vector<bson_out>& value) &;
-  const bson_t* bytes() const { return own(); }
+  const bson_document* bytes() const { return document_.get(); }
 
 private:
-  bson_t* own() const { return document_.get(); }
-  mongo_handle<_bson_t> document_;  // not bson_t: its alignment would be lost in a template
+  struct release {
+    void operator()(bson_document* x) const;
+  };
+  std::unique_ptr<bson_document, release> document_;
 };
 
 /// `{key: value}`, for filters and operators.
@@ -52,7 +45,7 @@ bson_out bson_with(const char* key, const bson_out& part);
 /// A document that somebody else keeps. A field that is missing, or of another type, reads as nothing.
 class bson_in {
 public:
-  explicit bson_in(const bson_t& x) : document_(&x) {}
+  explicit bson_in(const bson_document& x) : document_(&x) {}
   bool has(const char* key) const;
   std::string text(const char* key) const;
   std::int64_t number(const char* key) const;
@@ -61,7 +54,7 @@ public:
   std::vector<std::uint64_t> numbers(const char* key) const;
 
 private:
-  const bson_t* document_;
+  const bson_document* document_;
 };
 
 }  // namespace doorstep

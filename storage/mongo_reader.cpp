@@ -50,12 +50,12 @@ result<void> mongo_reader::raise_version(const address& user, std::uint64_t vers
   blank.number("read_upto", 0);
   auto change = bson_with("$max", bson_with("version", static_cast<std::int64_t>(version)));
   change.part("$setOnInsert", blank);
-  auto raised = at_.update_one(at_.cursors(), bson_with("_id", user.text()), change, true);
+  auto raised = at_.update_one(mongo_collection::cursors, bson_with("_id", user.text()), change, true);
   if (raised) doubts_.settle(user, version);
   return raised;
 }
 
-result<std::uint64_t> mongo_reader::count_above(const address& user, sequence seq) { return at_.count(at_.messages(), above(user, seq)); }
+result<std::uint64_t> mongo_reader::count_above(const address& user, sequence seq) { return at_.count(mongo_collection::messages, above(user, seq)); }
 
 result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit, sequence complete_to) {
   if (const auto version = doubts_.find(user)) {
@@ -63,7 +63,7 @@ result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit
   }
   stored_mailbox out;
   out.record.user = user;
-  auto found = at_.find(at_.cursors(), bson_with("_id", user.text()), {}, [&](const bson_in& x) -> result<void> {
+  auto found = at_.find(mongo_collection::cursors, bson_with("_id", user.text()), {}, [&](const bson_in& x) -> result<void> {
     auto record = cursor_from(x);
     if (!record) return record.error();
     out.record = std::move(*record);
@@ -93,7 +93,7 @@ result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit
 result<stored_page> mongo_reader::read(const address& user, sequence after, std::size_t limit, sequence complete_to) {
   stored_page out;
   out.complete_to = complete_to;
-  auto found = at_.find(at_.messages(), above(user, after), sorted_by("seq", nullptr, limit + 1), [&](const bson_in& x) -> result<void> {
+  auto found = at_.find(mongo_collection::messages, above(user, after), sorted_by("seq", nullptr, limit + 1), [&](const bson_in& x) -> result<void> {
     if (out.messages.size() == limit) {
       out.more = true;
       return {};
@@ -111,7 +111,7 @@ result<std::vector<dead_letter>> mongo_reader::dead_letters(const dead_letter_qu
   auto filter = filter_of(query);
   if (!query.after.empty() && query.id.empty()) {
     std::int64_t kept = 0;
-    auto last = at_.find(at_.dead_letters(), bson_with("_id", query.after), {}, [&](const bson_in& x) -> result<void> {
+    auto last = at_.find(mongo_collection::dead_letters, bson_with("_id", query.after), {}, [&](const bson_in& x) -> result<void> {
       kept = x.number("kept");
       return {};
     });
@@ -123,7 +123,7 @@ result<std::vector<dead_letter>> mongo_reader::dead_letters(const dead_letter_qu
     filter.parts("$or", either);
   }
   std::vector<dead_letter> out;
-  auto found = at_.find(at_.dead_letters(), filter, sorted_by("kept", "_id", query.limit), [&](const bson_in& x) -> result<void> {
+  auto found = at_.find(mongo_collection::dead_letters, filter, sorted_by("kept", "_id", query.limit), [&](const bson_in& x) -> result<void> {
     auto read = dead_letter_from(x);
     if (!read) return read.error();
     out.push_back(std::move(*read));

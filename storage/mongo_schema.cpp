@@ -24,7 +24,7 @@ result<void> make_index(mongo_connection& at, const char* collection, const char
 }
 
 /// Some servers take an index and keep none; without it every page would read the whole collection.
-result<void> check_index(mongo_connection& at, mongoc_collection_t* in, const char* name) {
+result<void> check_index(mongo_connection& at, mongo_collection in, const char* name) {
   const auto names = at.index_names(in);
   if (!names) return names.error();
   if (std::find(names->begin(), names->end(), name) != names->end()) return {};
@@ -38,8 +38,8 @@ result<void> make_indexes(mongo_connection& at) {
   bson_out by_arrival;
   by_arrival.number("kept", 1).number("_id", 1);
   if (auto made = make_index(at, "dead_letters", "kept_id", by_arrival); !made) return made;
-  if (auto there = check_index(at, at.messages(), "address_seq"); !there) return there;
-  return check_index(at, at.dead_letters(), "kept_id");
+  if (auto there = check_index(at, mongo_collection::messages, "address_seq"); !there) return there;
+  return check_index(at, mongo_collection::dead_letters, "kept_id");
 }
 
 failure contradiction(const std::string& what) {
@@ -53,9 +53,10 @@ result<std::string> identify(mongo_connection& at, const log_identity& log) {
   bson_out whose;
   whose.number("v", mongo_format_version).text("store_id", base64url(random_bytes(16))).text("log_id", log.id);
   whose.number("shards", static_cast<std::int64_t>(log.ends.size())).number("generation", log.generation);
-  if (auto made = at.update_one(at.state(), bson_with("_id", "store"), bson_with("$setOnInsert", whose), true); !made) return made.error();
+  if (auto made = at.update_one(mongo_collection::state, bson_with("_id", "store"), bson_with("$setOnInsert", whose), true); !made)
+    return made.error();
   std::string store_id;
-  auto found = at.find(at.state(), bson_with("_id", "store"), {}, [&](const bson_in& x) -> result<void> {
+  auto found = at.find(mongo_collection::state, bson_with("_id", "store"), {}, [&](const bson_in& x) -> result<void> {
     if (auto known = check_format(x); !known) return known;
     store_id = x.text("store_id");
     if (x.count("shards") != log.ends.size())
@@ -78,7 +79,7 @@ result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& l
   out.store_id = std::move(*store_id);
   if (auto made = make_indexes(at); !made) return made.error();
   for (std::uint32_t i = 0; i < log.ends.size(); ++i) out.positions.push_back({shard_id{i}, 0});
-  auto read = at.find(at.shards(), {}, {}, [&](const bson_in& x) -> result<void> {
+  auto read = at.find(mongo_collection::shards, {}, {}, [&](const bson_in& x) -> result<void> {
     if (auto known = check_format(x); !known) return known;
     const auto shard = x.count("_id");
     if (shard >= log.ends.size()) return contradiction("knows a shard " + std::to_string(shard));
@@ -87,7 +88,7 @@ result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& l
     return {};
   });
   if (!read) return read.error();
-  auto dead = at.count(at.dead_letters(), {});
+  auto dead = at.count(mongo_collection::dead_letters, {});
   if (!dead) return dead.error();
   out.dead_letters = *dead;
   return out;

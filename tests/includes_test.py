@@ -41,8 +41,6 @@ INTERFACES = {
     "storage/message_log.hpp", "storage/message_store.hpp", "storage/record_source.hpp",
     "net/connection.hpp", "net/loop.hpp", "net/protocol.hpp", "net/surfaces.hpp",
 }
-# The one header of a driver: it wraps handles for the files beside it.
-DRIVER_HEADERS = {"storage/mongo_bson.hpp"}
 # The one place in actors/ with Asio.
 ASIO_IN_ACTORS = {"actors/lane.hpp", "actors/lane.cpp"}
 LINES_MAX = 500
@@ -66,7 +64,7 @@ def violations(path, text):
                 continue
             if floor not in folders:
                 found.append(f"{path} includes {name}: only {', '.join(sorted(folders)) or 'main.cpp'} may")
-            elif not header_too and path.endswith(".hpp") and path not in DRIVER_HEADERS:
+            elif not header_too and path.endswith(".hpp"):
                 found.append(f"{path} includes {name}: in a .cpp only")
             elif pattern == r"boost/asio" and floor == "actors" and path not in ASIO_IN_ACTORS:
                 found.append(f"{path} includes {name}: in actors/ only the lane may")
