@@ -44,6 +44,7 @@ struct house::impl {
       : parts(the_parts), loops(std::move(the_loops)), sources(std::move(the_sources)), settings(parts.options.runtime.workers), system(settings) {
     for (auto* x : loops) lanes.push_back(std::make_unique<lane>(system, *x));
   }
+  ~impl() { intake_loop.stop(); }
 
   lane* lane_of(const loop& where) const {
     const auto found = std::find_if(lanes.begin(), lanes.end(), [&](const auto& x) { return &x->where() == &where; });
@@ -62,11 +63,10 @@ struct house::impl {
     for (std::size_t i = 0; i < from.size(); ++i)
       shards.push_back(spawn_on(system, lane_of(i), make_shard, &parts, shard_birth{static_cast<shard_id>(i), from[i], writers[i % lanes.size()]}));
     auto make_router = &doorstep::router;
-    caf::actor_config plain;
-    router = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_router, &parts);
+    router = spawn_on(system, &intake_lane, make_router, &parts);
     auto make_node = &doorstep::node;
-    caf::actor_config plain_too;
-    node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node, node_birth{writers, shards, router, std::move(fatal)});
+    caf::actor_config plain;
+    node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_node, node_birth{writers, shards, router, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
     for (const auto& x : shards) caf::anon_send(x, alarm{});
     mortals.assign(writers.begin(), writers.end());
@@ -78,6 +78,8 @@ struct house::impl {
   system_config settings;
   caf::actor_system system;
   std::vector<std::unique_ptr<lane>> lanes;
+  loop intake_loop{"intake"};  ///< parsing and rules, off the threads of the sockets
+  lane intake_lane{system, intake_loop};
   std::vector<shard_actor> shards;  // not changed after start(): sessions hold a pointer to it
   std::vector<writer_actor> mortals;
   router_actor router;
@@ -98,7 +100,7 @@ void house::start_sources() {
   for (auto* source : x.sources) {
     const auto& all = x.parts.options.sources;
     const auto options = std::find_if(all.begin(), all.end(), [&](const source_config& s) { return s.name == source->name(); });
-    x.doors.push_back(std::make_unique<source_door>(x.system, x.parts, *options, *source, x.router, x.node));
+    x.doors.push_back(std::make_unique<source_door>(x.system, x.intake_lane, x.parts, *options, *source, x.router, x.node));
     source->start(*x.doors.back());
   }
   x.started = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read this first: who there is and what each understands, in the data's order. Messages: actors/messages.hpp.
-// PARTITION and ROUTER run on CAF's scheduler; WRITER, SHARD, MAILBOX and SESSION on a lane (actors/lane.hpp).
+// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp).
 #pragma once
 
 #include "actors/messages.hpp"

@@ -49,13 +49,17 @@ void lane::exec_later(caf::resumable* job) {
     schedule_run();
     return;
   }
-  bool wake = false;
+  bool asleep = false;
   {
     std::lock_guard guard(mutex_);
     foreign_.push_back(next);
-    wake = !std::exchange(woken_, true);
+    asleep = !std::exchange(woken_, true);
   }
-  if (wake) where_.post([this] { take_foreign(); });
+  if (asleep) burst::wake(*this);
+}
+
+void lane::wake() {
+  where_.post([this] { take_foreign(); });
 }
 
 void lane::take_foreign() {

@@ -5,6 +5,7 @@
 
 #include "actors/messages.hpp"
 #include "net/loop.hpp"
+#include "runtime/burst.hpp"
 
 #include <boost/asio/steady_timer.hpp>
 #include <caf/actor_config.hpp>
@@ -27,7 +28,7 @@ namespace doorstep {
 using hot_places = std::array<const void*, 3>;
 
 /// The execution unit of one loop. Made before and destroyed after the actors on it; the loop is stopped in between.
-class lane final : public caf::scoped_execution_unit {
+class lane final : public caf::scoped_execution_unit, private sleeper {
 public:
   lane(caf::actor_system& system, loop& where);
   ~lane() override;
@@ -53,6 +54,7 @@ private:
     const hot_places* hot;  ///< inside the actor, or null
   };
 
+  void wake() override;
   void take_foreign();
   void schedule_run();
   void run();

@@ -23,7 +23,7 @@ std::uint64_t jitter() {
 }
 
 /// True for records that were under way when the partition was rewound: they come again, in order, from the watermark on.
-bool is_stale(partition_self self, const take_records& x) {
+bool is_stale(partition_self* self, const take_records& x) {
   auto& state = self->state;
   if (state.stopped) return true;
   if (!state.resume_below) return false;
@@ -33,7 +33,7 @@ bool is_stale(partition_self self, const take_records& x) {
   return false;
 }
 
-void take(partition_self self, const services& parts, take_records& x) {
+void take(partition_self* self, const services& parts, take_records& x) {
   auto& state = self->state;
   if (x.records.empty()) return;
   if (is_stale(self, x)) {
@@ -58,7 +58,7 @@ void take(partition_self self, const services& parts, take_records& x) {
   self->send(state.birth.router, route_records{state.run, state.from, state.progress->watermark(), std::move(x.records)});
 }
 
-void finished(partition_self self, const routed& x) {
+void finished(partition_self* self, const routed& x) {
   auto& state = self->state;
   if (x.run != state.run || state.stopped) return;
   if (x.durable) {
@@ -85,7 +85,7 @@ void finished(partition_self self, const routed& x) {
   self->delayed_send(self, append_retry.ceiling(state.failures) / 2 + append_retry.delay(state.failures, jitter()) / 2, alarm{});
 }
 
-void rewind(partition_self self) {
+void rewind(partition_self* self) {
   auto& state = self->state;
   if (!std::exchange(state.stopped, false)) return;
   ++state.run;
@@ -98,7 +98,7 @@ void rewind(partition_self self) {
 
 }  // namespace
 
-partition_actor::behavior_type partition(partition_self self, const services* parts, partition_birth birth) {
+partition_actor::behavior_type partition(partition_self* self, const services* parts, partition_birth birth) {
   auto& state = self->state;
   state.birth = std::move(birth);
   state.from = std::make_shared<const origin_partition>(

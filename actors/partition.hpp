@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// PARTITION: one partition of a source topic: hands records on with credit, keeps the low watermark, commits it. Runs on CAF's scheduler.
+// PARTITION: one partition of a source topic: hands records on with credit, keeps the low watermark, commits it. Runs on the intake lane.
 #pragma once
 
 #include "actors/interfaces.hpp"
+#include "actors/lane.hpp"
 #include "actors/services.hpp"
 #include "runtime/offsets.hpp"
 
@@ -23,7 +24,7 @@ struct partition_birth {
 };
 
 struct partition_state {
-  explicit partition_state(partition_actor::pointer) {}
+  explicit partition_state(on_lane<partition_actor::base>*) {}
   static inline const char* name = "partition";
 
   partition_birth birth;
@@ -38,8 +39,8 @@ struct partition_state {
   std::uint64_t records = 0;
   actor_age age;
 };
-using partition_self = partition_actor::stateful_pointer<partition_state>;
+using partition_self = caf::stateful_actor<partition_state, on_lane<partition_actor::base>>;
 
-partition_actor::behavior_type partition(partition_self self, const services* parts, partition_birth birth);
+partition_actor::behavior_type partition(partition_self* self, const services* parts, partition_birth birth);
 
 }  // namespace doorstep

@@ -98,7 +98,7 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
   return entries;
 }
 
-void route(router_self self, const services& parts, const route_records& batch) {
+void route(router_self* self, const services& parts, const route_records& batch) {
   self->state.records += batch.records.size();
   auto answer = [to = caf::actor_cast<partition_actor>(self->current_sender()), run = batch.run, first = batch.records.front().offset,
                  last = batch.records.back().offset](const result<std::vector<appended>>& what) {
@@ -109,7 +109,7 @@ void route(router_self self, const services& parts, const route_records& batch) 
   parts.log.append(std::move(entries), admission::credited, std::move(answer));
 }
 
-void publish(router_self self, const services& parts, const publish_events& x) {
+void publish(router_self* self, const services& parts, const publish_events& x) {
   std::vector<log_entry> entries;
   std::vector<publish_outcome> outcomes;
   std::vector<std::size_t> recipients;
@@ -145,7 +145,7 @@ void publish(router_self self, const services& parts, const publish_events& x) {
 
 }  // namespace
 
-router_actor::behavior_type router(router_self self, const services* parts) {
+router_actor::behavior_type router(router_self* self, const services* parts) {
   return {
       [=](const route_records& x) { route(self, *parts, x); },
       [=](const publish_events& x) { publish(self, *parts, x); },

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// ROUTER: turns records and published events into log entries and appends them in the order they came. Runs on CAF's scheduler.
+// ROUTER: turns records and published events into log entries and appends them in the order they came. Runs on the intake lane.
 #pragma once
 
 #include "actors/interfaces.hpp"
+#include "actors/lane.hpp"
 #include "actors/services.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -11,14 +12,14 @@ namespace doorstep {
 
 /// Holds nothing between messages: what is under way is bounded by the partitions' credit and the log's queue.
 struct router_state {
-  explicit router_state(router_actor::pointer) {}
+  explicit router_state(on_lane<router_actor::base>*) {}
   static inline const char* name = "router";
 
   std::uint64_t records = 0, published = 0;
   actor_age age;
 };
-using router_self = router_actor::stateful_pointer<router_state>;
+using router_self = caf::stateful_actor<router_state, on_lane<router_actor::base>>;
 
-router_actor::behavior_type router(router_self self, const services* parts);
+router_actor::behavior_type router(router_self* self, const services* parts);
 
 }  // namespace doorstep

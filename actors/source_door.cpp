@@ -10,9 +10,9 @@
 
 namespace doorstep {
 
-source_door::source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router,
-                         node_actor node)
-    : system_(system), parts_(parts), options_(options), source_(source), router_(std::move(router)), node_(std::move(node)) {}
+source_door::source_door(caf::actor_system& system, lane& where, const services& parts, const source_config& options, record_source& source,
+                         router_actor router, node_actor node)
+    : system_(system), where_(where), parts_(parts), options_(options), source_(source), router_(std::move(router)), node_(std::move(node)) {}
 
 void source_door::assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) {
   log_line(log_level::info, "source", "partition-assigned")
@@ -21,9 +21,8 @@ void source_door::assigned(const topic_partition& what, std::uint32_t generation
       .with("partition", what.partition)
       .with("committed", committed);
   auto make = &partition;
-  caf::actor_config where;
-  auto who = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, where, make, &parts_,
-                                                          partition_birth{what, generation, committed, &options_, &source_, router_});
+  auto who = spawn_on(system_, &where_, make, &parts_, partition_birth{what, generation, committed, &options_, &source_, router_});
+  caf::anon_send(who, alarm{});  // it asks for records once it runs
   caf::anon_send(node_, watch_partition{who});
   partitions_[what] = std::move(who);
 }

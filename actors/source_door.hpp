@@ -15,7 +15,7 @@ namespace doorstep {
 
 class source_door final : public source_listener {
 public:
-  source_door(caf::actor_system& system, const services& parts, const source_config& options, record_source& source, router_actor router,
+  source_door(caf::actor_system& system, lane& where, const services& parts, const source_config& options, record_source& source, router_actor router,
               node_actor node);
 
   void assigned(const topic_partition& what, std::uint32_t generation, std::int64_t committed) override;
@@ -29,6 +29,7 @@ public:
 
 private:
   caf::actor_system& system_;
+  lane& where_;
   const services& parts_;
   const source_config& options_;
   record_source& source_;

@@ -3,6 +3,7 @@
 // Our own position of each partition (`next`) is the only one that counts: after every pause and rewind librdkafka is told it again by a seek.
 #include "storage/kafka_source.hpp"
 
+#include "runtime/burst.hpp"
 #include "runtime/log.hpp"
 #include "runtime/threads.hpp"
 #include "storage/kafka_loop.hpp"
@@ -143,6 +144,7 @@ void kafka_source::take_requests() {
 }
 
 void kafka_source::hand_over() {
+  const burst together;
   for (auto& [what, x] : partitions_) {
     if (!x.generation_kept || !x.intake.has_held() || !x.intake.has_credit()) continue;
     listener_->records({what, x.intake.hand_over()});

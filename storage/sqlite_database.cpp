@@ -2,6 +2,7 @@
 // The two threads of the embedded database. The writer: take, commit, hand over, tell. The reader: one question after the other.
 #include "storage/sqlite_database.hpp"
 
+#include "runtime/burst.hpp"
 #include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
 #include "runtime/threads.hpp"
@@ -166,6 +167,7 @@ void sqlite_database::impl::write_on() {
 }
 
 void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vector<store_work>& writes, const std::optional<failure>& why) {
+  const burst together;
   std::size_t entries = 0;
   for (const auto& x : appends) entries += x.entries.size();
   queue.settled(entries);

@@ -89,10 +89,10 @@ protected:
     auto make_node = &doorstep::node;
     writer_ = spawn_on(system_, nullptr, make_writer, &parts_);
     shards_.push_back(spawn_on(system_, nullptr, make_shard, &parts_, shard_birth{shard_id{0}, 0, writer_}));
-    caf::actor_config plain, plain_too;
-    router_ = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_router, &parts_);
+    router_ = spawn_on(system_, nullptr, make_router, &parts_);
+    caf::actor_config plain;
     node_ = system_.spawn_functor<caf::no_spawn_options>(
-        std::true_type{}, plain_too, make_node, node_birth{{writer_}, shards_, router_, [this](std::string why) { fatal_ = std::move(why); }});
+        std::true_type{}, plain, make_node, node_birth{{writer_}, shards_, router_, [this](std::string why) { fatal_ = std::move(why); }});
     caf::anon_send(shards_[0], alarm{});
     settle();
   }

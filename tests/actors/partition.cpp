@@ -63,9 +63,8 @@ protected:
 
   void start(std::int64_t committed = -1) {
     auto make = &partition;
-    caf::actor_config plain;
-    actor_ = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make, &parts_,
-                                                          partition_birth{{"orders", 0}, 1, committed, &options_.sources[0], &source_, router_});
+    actor_ = spawn_on(system_, nullptr, make, &parts_, partition_birth{{"orders", 0}, 1, committed, &options_.sources[0], &source_, router_});
+    caf::anon_send(actor_, alarm{});
     settle();
   }
 
