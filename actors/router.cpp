@@ -35,10 +35,10 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
                       {"originoffset", std::to_string(record.offset)}};
   if (record.value) {
     // Bytes that are not UTF-8 would not be JSON: those are kept as base64 by the event.
-    what->data = as_json_string(std::string_view(*record.value).substr(0, kept_bytes_max));
+    what->data = as_json_string(record.value->substr(0, kept_bytes_max));
     what->extensions.emplace_back("valuebytes", std::to_string(record.value->size()));
   }
-  if (record.key) what->extensions.emplace_back("recordkey", std::string_view(*record.key).substr(0, address::id_bytes_max));
+  if (record.key) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));
   log_entry x;
   x.to = address::dead_letters();
   x.id = what->id;
@@ -78,7 +78,7 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
     auto found = [&]() -> result<routed_event> {
       if (record.value && record.value->size() > parts.options.log.record_bytes_max)
         return failure{ec::too_large, "the record has " + std::to_string(record.value->size()) + " bytes, over log.record_bytes_max", {}};
-      return route_record({batch.from->topic, batch.from->partition, record.offset, &record.key, &record.headers, &record.value, record.timestamp,
+      return route_record({batch.from->topic, batch.from->partition, record.offset, record.key, record.headers, record.value, record.timestamp,
                            batch.from->generation},
                           source);
     }();

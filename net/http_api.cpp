@@ -77,10 +77,10 @@ result<std::vector<event>> read_events(const site& at, const http_request& reque
     events.push_back(std::move(*one));
     return events;
   }
-  std::vector<header> headers;
+  std::vector<header_view> headers;
   bool is_binary = false;
   for (const auto& field : request) {
-    headers.push_back({std::string(field.name_string()), std::string(field.value())});
+    headers.push_back({field.name_string(), field.value()});
     is_binary |= boost::beast::iequals(field.name_string(), "ce-specversion");
   }
   if (type.starts_with("application/cloudevents") || !is_binary)

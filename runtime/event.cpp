@@ -220,16 +220,16 @@ std::optional<failure> event_builder::missing() const {
   return std::nullopt;
 }
 
-result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type,
+result<event> event_from_headers(std::span<const header_view> headers, std::string_view prefix, std::string_view content_type,
                                  std::string_view payload) {
   event_builder builder;
   const bool over_http = prefix == "ce-";
   std::string name, declared_type;
   for (const auto& x : headers) {
-    if (x.name.size() < prefix.size() || !equal_ignoring_case(std::string_view(x.name).substr(0, prefix.size()), prefix)) continue;
-    name.assign(x.name, prefix.size());
+    if (x.name.size() < prefix.size() || !equal_ignoring_case(x.name.substr(0, prefix.size()), prefix)) continue;
+    name.assign(x.name.substr(prefix.size()));
     std::transform(name.begin(), name.end(), name.begin(), lower);
-    auto value = over_http ? decode_http_value(x.value) : std::optional(x.value);
+    auto value = over_http ? decode_http_value(x.value) : std::optional<std::string>(x.value);
     if (!value) return wrong(name, name + " has a percent sign that no two hexadecimal digits follow");
     if (name == "datacontenttype") {  // belongs into Content-Type; taken where it does not contradict it
       if (!content_type.empty() && *value != content_type) return wrong(name, "datacontenttype contradicts the content type");

@@ -5,6 +5,7 @@
 #include "runtime/error.hpp"
 #include "runtime/ids.hpp"
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,10 +32,16 @@ struct event {
   std::string_view extension(std::string_view name) const;
 };
 
-/// A header of a Kafka record or of an HTTP request, names compared without case.
+/// A header of an HTTP answer.
 struct header {
   std::string name;
   std::string value;
+};
+
+/// A header of a Kafka record or of an HTTP request where it lies, names compared without case.
+struct header_view {
+  std::string_view name;
+  std::string_view value;
 };
 
 /// The event as one CloudEvents JSON object (JSON event format 1.0, section 3): the value of a mailbox-log record.
@@ -46,7 +53,7 @@ result<event> event_from_json(std::string_view text);
 /// Reads a JSON array of them (batched mode). The failure names the element: "[3].source".
 result<std::vector<event>> events_from_json_batch(std::string_view text);
 /// Binary mode: attributes from headers that start with `prefix` ("ce-" over HTTP with percent-decoding, "ce_" in Kafka records), the payload is the data.
-result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type,
+result<event> event_from_headers(std::span<const header_view> headers, std::string_view prefix, std::string_view content_type,
                                  std::string_view payload);
 
 }  // namespace doorstep

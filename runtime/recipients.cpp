@@ -25,9 +25,8 @@ bool starts_ignoring_case(std::string_view text, std::string_view lower_prefix) 
 }
 
 std::string_view header_value(const record_view& record, std::string_view lower_name) {
-  if (record.headers != nullptr)
-    for (const auto& x : *record.headers)
-      if (x.name.size() == lower_name.size() && starts_ignoring_case(x.name, lower_name)) return x.value;
+  for (const auto& x : record.headers)
+    if (x.name.size() == lower_name.size() && starts_ignoring_case(x.name, lower_name)) return x.value;
   return {};
 }
 
@@ -92,8 +91,8 @@ result<std::vector<address>> recipients(std::string_view touser, std::string_vie
       if (auto bad = add_from_json(to, *found, source.recipient_pointer)) return std::move(*bad);
     if (!to.empty()) return to;
   }
-  if (source.recipient_key && record.key != nullptr && *record.key && !(*record.key)->empty())
-    if (auto bad = add_recipient(to, **record.key, "key")) return std::move(*bad);
+  if (source.recipient_key && record.key && !record.key->empty())
+    if (auto bad = add_recipient(to, *record.key, "key")) return std::move(*bad);
   return to;
 }
 
@@ -159,17 +158,15 @@ result<event> event_from_cloudevent(const record_view& record, std::string_view 
     if (starts_ignoring_case(content_type, "application/cloudevents+json")) return event_from_json(value);
     return wrong("content-type", "of the CloudEvents content types a record may have only application/cloudevents+json");
   }
-  static const std::vector<header> none;
-  return event_from_headers(record.headers != nullptr ? *record.headers : none, "ce_", content_type, value);
+  return event_from_headers(record.headers, "ce_", content_type, value);
 }
 
 }  // namespace
 
 result<routed_event> route_record(const record_view& record, const source_config& source) {
-  const bool has_value = record.value != nullptr && record.value->has_value();
-  const std::string_view value = has_value ? std::string_view(**record.value) : std::string_view();
+  const auto value = record.value.value_or(std::string_view());
   const bool plain = source.format == "json";
-  if (plain && !has_value) return wrong("value", "the record is a tombstone: it has no value");
+  if (plain && !record.value) return wrong("value", "the record is a tombstone: it has no value");
 
   auto parsed = plain ? event_from_plain(record, source, value) : event_from_cloudevent(record, value);
   if (!parsed) return std::move(parsed).error();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,9 +21,9 @@ struct record_view {
   std::string_view topic;
   std::int32_t partition = 0;
   std::int64_t offset = 0;
-  const std::optional<std::string>* key = nullptr;
-  const std::vector<header>* headers = nullptr;
-  const std::optional<std::string>* value = nullptr;
+  std::optional<std::string_view> key;
+  std::span<const header_view> headers;
+  std::optional<std::string_view> value;
   unix_ms timestamp;
   /// Of the topic, as source_listener::assigned() said. Keeps ids made from offsets apart when a topic was made anew: the event's source is then
   /// "kafka:<topic>#<generation>". 0 = left out.

@@ -59,14 +59,18 @@ source_record record_of(const rd_kafka_message_t& x) {
   if (x.payload != nullptr) out.value.emplace(static_cast<const char*>(x.payload), x.len);
   out.timestamp.value = std::max<std::int64_t>(rd_kafka_message_timestamp(&x, nullptr), 0);
   rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&x, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return out;
+  if (rd_kafka_message_headers(&x, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    out.own();
+    return out;
+  }
   out.headers.reserve(rd_kafka_header_cnt(headers));
   const char* name = nullptr;
   const void* value = nullptr;
   std::size_t size = 0;
   for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
-    out.headers.push_back({name, value == nullptr ? std::string() : std::string(static_cast<const char*>(value), size)});
+    out.headers.push_back({name, value == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(value), size)});
   }
+  out.own();
   return out;
 }
 

@@ -7,9 +7,13 @@
 #include "runtime/event.hpp"
 #include "runtime/ids.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace doorstep {
@@ -20,12 +24,35 @@ struct topic_partition {
   auto operator<=>(const topic_partition&) const = default;
 };
 
+/// A record crosses two threads, so all its bytes are one piece of memory: what it is read from, own() copies.
 struct source_record {
   std::int64_t offset = 0;
-  std::optional<std::string> key;
-  std::vector<header> headers;
-  std::optional<std::string> value;  ///< none: a tombstone
+  std::optional<std::string_view> key;
+  std::vector<header_view> headers;
+  std::optional<std::string_view> value;  ///< none: a tombstone
   unix_ms timestamp;
+
+  std::shared_ptr<const char[]> bytes;  ///< what the views are of; null until own()
+
+  /// Copies what the views are of, and makes them views of the copy. Copies of the record share it.
+  void own() {
+    std::size_t size = (key ? key->size() : 0) + (value ? value->size() : 0);
+    for (const auto& x : headers) size += x.name.size() + x.value.size();
+    auto place = std::make_shared_for_overwrite<char[]>(size);
+    char* next = place.get();
+    const auto keep = [&](std::string_view& x) {
+      char* const from = next;
+      next = std::copy(x.begin(), x.end(), next);
+      x = {from, x.size()};
+    };
+    if (key) keep(*key);
+    if (value) keep(*value);
+    for (auto& x : headers) {
+      keep(x.name);
+      keep(x.value);
+    }
+    bytes = std::move(place);
+  }
 };
 
 /// Consecutive records of one partition (offsets rise; compaction and control records leave gaps).

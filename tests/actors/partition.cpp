@@ -73,6 +73,7 @@ protected:
     x.offset = offset;
     x.key = key;
     x.value = value;
+    x.own();
     return x;
   }
   /// Hands `count` records to the actor without letting anything else happen.

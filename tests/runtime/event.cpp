@@ -234,6 +234,13 @@ TEST(event_batch, all_are_read_and_the_first_bad_one_is_named) {
   }
 }
 
+result<event> event_from_headers(const std::vector<header>& headers, std::string_view prefix, std::string_view content_type,
+                                 std::string_view payload) {
+  std::vector<header_view> views;
+  for (const auto& x : headers) views.push_back({x.name, x.value});
+  return doorstep::event_from_headers(views, prefix, content_type, payload);
+}
+
 std::vector<header> ce(const std::string& prefix, std::vector<header> more = {}) {
   std::vector<header> out{
       {prefix + "specversion", "1.0"}, {prefix + "id", "A234"}, {prefix + "source", "/mycontext"}, {prefix + "type", "com.example.someevent"}};

@@ -23,7 +23,9 @@ struct owned_record {
   std::uint32_t generation = 0;
 
   result<routed_event> route(const source_config& source) const {
-    return route_record({"orders", 3, 42, &key, &headers, &value, timestamp, generation}, source);
+    std::vector<header_view> views;
+    for (const auto& x : headers) views.push_back({x.name, x.value});
+    return route_record({"orders", 3, 42, key, views, value, timestamp, generation}, source);
   }
 };
 
