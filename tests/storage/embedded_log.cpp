@@ -33,14 +33,6 @@ protected:
   std::unique_ptr<engines> at;
 };
 
-cursor_record record(const std::string& who, std::uint64_t version, sequence floor) {
-  cursor_record out;
-  out.user = user(who);
-  out.version = version;
-  out.acked = cursor(floor, {});
-  return out;
-}
-
 TEST_F(embedded, seqs_go_on_after_a_restart) {
   open();
   append(*at, {entry_for("alice", "1"), entry_for("alice", "2")}).value();
