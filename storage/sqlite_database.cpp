@@ -91,6 +91,12 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
   const auto began = std::chrono::steady_clock::now();
   auto lock = file_lock::take(options.store.path);
   if (!lock) return lock.error();
+  const bool crashed = !was_stopped_cleanly(options.store.path);
+  if (crashed)
+    log_line(log_level::warn, "store", "not-stopped-cleanly")
+        .with("path", options.store.path)
+        .with("effect", "what was pushed may come again, flagged; nothing is lost");
+  counts.started_after_crash.set(crashed ? 1 : 0);
   auto writer = sqlite_writer::open(options, owns_log, counts);
   if (!writer) return writer.error();
   auto reader = sqlite_reader::open(options.store, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
