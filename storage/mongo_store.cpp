@@ -111,7 +111,10 @@ void mongo_store::impl::note_health(const std::optional<failure>& why) {
   if (why.has_value() == failing) return;
   failing = why.has_value();
   if (why)
-    log_line(log_level::warn, "store", "write-failing").with("database", pool->options().database).with("why", why->detail);
+    log_line(log_level::warn, "store", "write-failing")
+        .with("database", pool->options().database)
+        .with("why", why->detail)
+        .with("effect", "pushes go on from the log to mailboxes in memory, receipts wait");
   else
     log_line(log_level::info, "store", "write-recovered").with("database", pool->options().database);
 }
