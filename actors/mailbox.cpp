@@ -268,13 +268,23 @@ private:
   steady_time now_;
 };
 
+/// While the store is away every mailbox that is asked for fails, so few of them say so.
+void note_load_failure(const address& user, const failure& why) {
+  static log_throttle throttle{std::chrono::seconds(10)};
+  if (const auto missed = throttle.pass())
+    log_line(log_level::warn, "mailbox", "load-failed")
+        .with("user", user.text())
+        .with("why", to_string(why))
+        .with("missed", *missed)
+        .with("effect", "its messages wait, it is loaded again and again until the store answers");
+}
+
 void loaded(const result<stored_mailbox>& what) {
   turn now;
   auto& state = now.state();
   if (now.owed().is_loaded()) return;
   if (!what) {
-    if (state.load_failures++ == 0)
-      log_line(log_level::warn, "mailbox", "load-failed").with("user", state.birth.user.text()).with("why", to_string(what.error()));
+    if (state.load_failures++ == 0) note_load_failure(state.birth.user, what.error());
     state.rings_at = now.now() + store_retry;
     now.self()->ring_at(state.rings_at);
     return;

@@ -182,7 +182,6 @@ struct flush_writes {};
 struct write_finished {
   std::uint64_t batch = 0;
   bool durable = false;
-  std::string why;
 };
 
 // --- passivation, drain, supervision ------------------------------------------------------------------------------------------------------

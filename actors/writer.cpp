@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/writer.hpp"
 
-#include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
@@ -23,18 +22,8 @@ void flush(writer_self* self, const services& parts) {
   state.under_way.emplace(number, std::exchange(state.next_waiting, {}));
   parts.store.write(std::exchange(state.next, {}), std::exchange(state.when, urgency::soon),
                     [me = caf::actor_cast<writer_actor>(self), number](result<void> what) {
-                      caf::anon_send(me, write_finished{number, what.has_value(), what ? std::string{} : to_string(what.error())});
+                      caf::anon_send(me, write_finished{number, what.has_value()});
                     });
-}
-
-/// One line when writing begins to fail and one when it works again; the rest is a metric.
-void note_health(writer_state& state, const write_finished& x) {
-  if (x.durable == !state.failing) return;
-  state.failing = !x.durable;
-  if (state.failing)
-    log_line(log_level::warn, "writer", "store-write-failed").with("why", x.why).with("effect", "acks get no receipt until the store writes again");
-  else
-    log_line(log_level::warn, "writer", "store-write-recovered");
 }
 
 }  // namespace
@@ -72,7 +61,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
       [=](const write_finished& x) {
         auto& state = self->state;
         auto found = state.under_way.extract(x.batch);
-        note_health(state, x);
+        state.failing = !x.durable;  // the store has said why
         for (auto& who : found.mapped().mailboxes) self->send(caf::actor_cast<mailbox_actor>(who), cursor_saved{x.durable});
         for (auto& who : found.mapped().settling) self->send(caf::actor_cast<mailbox_actor>(who), writes_settled{});
         for (auto& [who, what] : found.mapped().shards) {

@@ -94,6 +94,7 @@ constexpr row<gauge> gauges[] = {
     {&m::connections_max, "doorstep_connections_limit", "How many connections the public port takes."},
     {&m::dead_letters, "doorstep_dead_letters", "Dead letters kept."},
     {&m::ready, "doorstep_ready", "1 while the server takes work, else 0."},
+    {&m::started_after_crash, "doorstep_started_after_crash", "1 where the process before this one did not stop cleanly, else 0."},
 };
 
 constexpr row<histogram> histograms[] = {

@@ -57,7 +57,7 @@ public:
   counter http_requests, http_refused;
   gauge mailboxes, sessions, in_flight;
   gauge log_queue, log_queue_max, store_queue, connections, connections_max, dead_letters;
-  gauge ready;
+  gauge ready, started_after_crash;
   histogram publish_to_push, push_to_ack, commit_time;
 
   /// A gauge with labels, made at first use: lag and credit a source partition.

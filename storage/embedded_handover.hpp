@@ -3,8 +3,7 @@
 // granted, nothing twice, nothing left out. Any thread may open, grant and close; records come from the writing or the reading thread, never from both at a time.
 #pragma once
 
-#include "storage/message_log.hpp"
-#include "storage/sqlite_writer.hpp"
+#include "storage/commit_queue.hpp"
 
 #include <cstddef>
 #include <cstdint>

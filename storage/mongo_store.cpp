@@ -4,16 +4,14 @@
 
 #include "runtime/log.hpp"
 #include "runtime/threads.hpp"
+#include "storage/commit_queue.hpp"
 #include "storage/mongo_reader.hpp"
 #include "storage/mongo_schema.hpp"
 #include "storage/mongo_writer.hpp"
-#include "storage/sqlite_queue.hpp"
+#include "storage/question_queue.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -28,59 +26,6 @@ namespace {
 constexpr std::size_t record_bytes_limit = 15 * 1024 * 1024;
 
 failure stopping() { return {ec::stopping, "the store is stopped", {}}; }
-
-/// Questions for the reading threads. While no server is found every question would wait as long as the first one did, one after the other: so those that stood
-/// in the queue then are answered with the same failure, and whoever asked comes back later.
-class question_queue {
-public:
-  /// Asks the reader, or is told why not. @returns the failure that it ran into, if any.
-  using question = std::function<std::optional<failure>(mongo_reader*, const failure& why_not)>;
-
-  void put(question x) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!stopped_) {
-        questions_.push_back(std::move(x));
-        work_.notify_one();
-        return;
-      }
-    }
-    x(nullptr, stopping());
-  }
-  void answer(mongo_reader& reader) {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      work_.wait(lock, [&] { return stopped_ || !questions_.empty(); });
-      if (questions_.empty()) return;
-      const auto next = std::move(questions_.front());
-      questions_.pop_front();
-      lock.unlock();
-      const auto why = next(&reader, {});
-      if (why && why->code == ec::unavailable) refuse_all(*why);
-      lock.lock();
-    }
-  }
-  void stop() {
-    const std::lock_guard lock(mutex_);
-    stopped_ = true;
-    work_.notify_all();
-  }
-
-private:
-  void refuse_all(const failure& why) {
-    std::deque<question> refused;
-    {
-      const std::lock_guard lock(mutex_);
-      refused.swap(questions_);
-    }
-    for (const auto& x : refused) x(nullptr, why);
-  }
-
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::deque<question> questions_;
-  bool stopped_ = false;
-};
 
 }  // namespace
 
@@ -124,7 +69,7 @@ struct mongo_store::impl {
   mongo_writer writer;
   bool failing = false;
   commit_queue queue;
-  question_queue questions;
+  question_queue<mongo_reader> questions{stopping()};
   std::thread writing;
   std::vector<std::thread> reading;
   std::mutex joining;
@@ -166,7 +111,10 @@ void mongo_store::impl::note_health(const std::optional<failure>& why) {
   if (why.has_value() == failing) return;
   failing = why.has_value();
   if (why)
-    log_line(log_level::warn, "store", "write-failing").with("database", pool->options().database).with("why", why->detail);
+    log_line(log_level::warn, "store", "write-failing")
+        .with("database", pool->options().database)
+        .with("why", why->detail)
+        .with("effect", "pushes go on from the log to mailboxes in memory, receipts wait");
   else
     log_line(log_level::info, "store", "write-recovered").with("database", pool->options().database);
 }

@@ -4,9 +4,8 @@
 #pragma once
 
 #include "runtime/metrics.hpp"
-#include "storage/message_store.hpp"
+#include "storage/commit_queue.hpp"
 #include "storage/mongo_client.hpp"
-#include "storage/sqlite_writer.hpp"
 
 #include <cstdint>
 #include <memory>

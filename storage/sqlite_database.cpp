@@ -6,13 +6,12 @@
 #include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
 #include "runtime/threads.hpp"
+#include "storage/commit_queue.hpp"
 #include "storage/embedded_handover.hpp"
-#include "storage/sqlite_queue.hpp"
+#include "storage/question_queue.hpp"
 #include "storage/sqlite_reader.hpp"
 #include "storage/sqlite_writer.hpp"
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -24,47 +23,6 @@ namespace doorstep {
 namespace {
 
 failure stopping() { return {ec::stopping, "the database is stopped", {}}; }
-
-/// Questions for the reading thread, in their order.
-class read_queue {
-public:
-  using question = std::function<void(sqlite_reader&)>;
-  /// @returns false when it is stopped.
-  bool put(question x) {
-    const std::lock_guard lock(mutex_);
-    if (stopped_) return false;
-    questions_.push_back(std::move(x));
-    if (std::exchange(waiting_, false)) work_.notify_one();
-    return true;
-  }
-  void answer(sqlite_reader& reader) {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      while (questions_.empty() && !stopped_) {
-        waiting_ = true;
-        work_.wait(lock);
-        waiting_ = false;
-      }
-      if (questions_.empty()) return;
-      const auto next = std::move(questions_.front());
-      questions_.pop_front();
-      lock.unlock();
-      next(reader);
-      lock.lock();
-    }
-  }
-  void stop() {
-    const std::lock_guard lock(mutex_);
-    stopped_ = true;
-    work_.notify_one();
-  }
-
-private:
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::deque<question> questions_;
-  bool waiting_ = false, stopped_ = false;
-};
 
 }  // namespace
 
@@ -86,14 +44,23 @@ struct sqlite_database::impl {
     return out;
   }
   void ask_for_records(std::function<void(const embedded_handover::read_records&)> x) {
-    reads.put([x = std::move(x)](sqlite_reader& from) {
-      x([&from](std::uint32_t shard, std::uint64_t offset, std::size_t limit) { return from.records(shard, offset, limit); });
+    questions.put([x = std::move(x)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
+      x([&](std::uint32_t shard, std::uint64_t offset, std::size_t limit) -> result<std::vector<logged>> {
+        if (!from) return why_not;
+        return from->records(shard, offset, limit);
+      });
+      return {};
     });
   }
   template <class T, class Ask>
   void ask(store_done<T> done, Ask question) {
-    const bool taken = reads.put([done, question](sqlite_reader& from) { done(question(from)); });
-    if (!taken) done(stopping());
+    questions.put([done = std::move(done), question = std::move(question)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
+      if (from)
+        done(question(*from));
+      else
+        done(why_not);
+      return {};  // a page that cannot be read fails at once, and says nothing of the others
+    });
   }
   void write_on();
   void settle(std::vector<append_work>& appends, std::vector<store_work>& writes, const std::optional<failure>& why);
@@ -108,7 +75,7 @@ struct sqlite_database::impl {
   const database_identity identity;
   const std::vector<shard_position> start_positions;
   commit_queue queue;
-  read_queue reads;
+  question_queue<sqlite_reader> questions{stopping()};
   embedded_handover handover;
   std::thread writing, reading;
   std::mutex joining;
@@ -125,6 +92,12 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
   const auto began = std::chrono::steady_clock::now();
   auto lock = file_lock::take(options.store.path);
   if (!lock) return lock.error();
+  const bool crashed = !was_stopped_cleanly(options.store.path);
+  if (crashed)
+    log_line(log_level::warn, "store", "not-stopped-cleanly")
+        .with("path", options.store.path)
+        .with("effect", "what was pushed may come again, flagged; nothing is lost");
+  counts.started_after_crash.set(crashed ? 1 : 0);
   auto writer = sqlite_writer::open(options, owns_log, counts);
   if (!writer) return writer.error();
   auto reader = sqlite_reader::open(options.store, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
@@ -149,7 +122,7 @@ void sqlite_database::impl::start() {
   });
   reading = std::thread([this] {
     name_this_thread("db-reader");
-    reads.answer(*reader);
+    questions.answer(*reader);
   });
 }
 
@@ -193,7 +166,7 @@ void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vecto
 /// The writing thread ends by itself once nothing more can come; the reading thread is told to.
 void sqlite_database::impl::end_if_stopped() {
   if (!queue.stopped()) return;
-  reads.stop();
+  questions.stop();
   const std::lock_guard only_one(joining);
   if (writing.joinable()) writing.join();
   if (reading.joinable()) reading.join();

@@ -74,7 +74,7 @@ result<void> migrate(SQLite::Database& db, const std::string& path) {
     db.exec("PRAGMA application_id = " + std::to_string(application_id));
     db.exec("PRAGMA user_version = " + std::to_string(at + 1));
     transaction.commit();
-    if (at > 0) log_line(log_level::info, "store", "migrated").with("path", path).with("from", at).with("to", at + 1);
+    if (!empty) log_line(log_level::info, "store", "migrated").with("path", path).with("from", at).with("to", at + 1);
   }
   return {};
 }
@@ -132,6 +132,12 @@ result<file_lock> file_lock::take(const std::string& database_path) {
   if (why == EWOULDBLOCK)
     return failure{ec::unavailable, database_path + " is in use by another process; stop it, or set store.path to another file", "store.path"};
   return failure{ec::unavailable, "cannot lock " + path + ": " + std::strerror(why), "store.path"};
+}
+
+bool was_stopped_cleanly(const std::string& database_path) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(database_path + "-wal", error);
+  return error || bytes == 0;
 }
 
 file_lock::~file_lock() {

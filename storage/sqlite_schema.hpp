@@ -34,6 +34,9 @@ private:
   int fd_ = -1;
 };
 
+/// False where the last process left its write-ahead log behind, which a clean stop does not. Ask with the lock held, before the file is opened.
+bool was_stopped_cleanly(const std::string& database_path);
+
 /// What the file says about itself.
 struct database_identity {
   std::string store_id;  ///< random, made with the file

@@ -281,7 +281,11 @@ failure sqlite_writer::impl::give_back(const SQLite::Exception& x, std::span<app
     entries += work.entries.size();
   }
   counts.append_failures.add(static_cast<double>(entries));
-  if (!std::exchange(failing, true)) log_line(log_level::warn, "store", "write-failing").with("path", path).with("why", why.detail);
+  if (!std::exchange(failing, true))
+    log_line(log_level::warn, "store", "write-failing")
+        .with("path", path)
+        .with("why", why.detail)
+        .with("effect", "nothing new is accepted (503, sources wait) and acks kept here get no receipt; what was accepted is still pushed");
   return why;
 }
 

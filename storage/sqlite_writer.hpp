@@ -5,8 +5,7 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
-#include "storage/message_log.hpp"
-#include "storage/message_store.hpp"
+#include "storage/commit_queue.hpp"
 #include "storage/sqlite_cursors.hpp"
 #include "storage/sqlite_schema.hpp"
 #include "storage/sqlite_tail.hpp"
@@ -18,19 +17,6 @@
 #include <vector>
 
 namespace doorstep {
-
-/// One append() on its way through a transaction.
-struct append_work {
-  std::vector<log_entry> entries;
-  append_done done;
-  std::vector<appended> verdicts;
-};
-
-/// One write() on its way through a transaction.
-struct store_work {
-  store_batch batch;
-  store_done<void> done;
-};
 
 class sqlite_writer {
 public:

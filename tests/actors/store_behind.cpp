@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SHARD and MAILBOX with a store that does not share the log's rows and lags behind it: what is not stored yet is owed all the same.
+#include "runtime/log.hpp"
 #include "tests/actors/fixture.hpp"
 
 #include <gmock/gmock.h>
+
+#include <algorithm>
+#include <string>
 
 namespace doorstep::test {
 namespace {
@@ -49,6 +53,18 @@ TEST_F(store_behind_test, whoever_is_attached_is_served_while_the_store_is_away_
   pass(milliseconds{3000});
   EXPECT_THAT(phone.seen->events(), ElementsAre("1", "2", "3"));
   EXPECT_EQ(store_.positions()[0].next_offset, 3U);
+}
+
+TEST_F(store_behind_test, mailboxes_that_cannot_be_loaded_do_not_flood_the_log) {
+  lose_the_store();
+  set_log_output("warn", "text");
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 50; ++i) connect("u" + std::to_string(i));
+  pass(milliseconds{2000});
+  const auto log = testing::internal::GetCapturedStderr();
+  set_log_output("off", "text");
+  EXPECT_THAT(log, testing::HasSubstr("WARN  mailbox load-failed user=user:u0"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
 TEST_F(store_behind_test, a_shard_reads_no_further_than_so_many_records_ahead_of_the_store) {

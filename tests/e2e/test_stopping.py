@@ -97,6 +97,23 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(doorstep):
     run(scenario())
 
 
+def test_a_start_after_a_kill_says_so_and_one_after_a_clean_stop_does_not(doorstep):
+    server = doorstep()
+
+    def warnings():
+        return server.log_path.read_text().count("WARN  store not-stopped-cleanly")
+
+    server.publish(make_event("alice", 1))
+    assert (warnings(), server.metrics()["doorstep_started_after_crash"]) == (0, 0)
+    server.kill()
+    server.start()
+    assert (warnings(), server.metrics()["doorstep_started_after_crash"]) == (1, 1)
+    server.publish(make_event("alice", 2))
+    assert server.stop() == 0
+    server.start()
+    assert (warnings(), server.metrics()["doorstep_started_after_crash"]) == (1, 0)
+
+
 def test_a_second_process_on_the_same_data_is_refused_and_says_so(doorstep):
     first = doorstep()
     second = Doorstep(first.folder / "second", {"store.path": first.options["store.path"]})

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,14 +33,6 @@ protected:
   config options = test_config(folder);
   std::unique_ptr<engines> at;
 };
-
-cursor_record record(const std::string& who, std::uint64_t version, sequence floor) {
-  cursor_record out;
-  out.user = user(who);
-  out.version = version;
-  out.acked = cursor(floor, {});
-  return out;
-}
 
 TEST_F(embedded, seqs_go_on_after_a_restart) {
   open();
@@ -291,6 +284,43 @@ TEST_F(embedded, what_was_accepted_before_a_kill_is_there_afterwards_with_the_sa
     }
     at.reset();
   }
+}
+
+TEST_F(embedded, a_start_after_a_kill_says_so_and_one_after_a_clean_stop_does_not) {
+  const auto log_of_opening = [&] {
+    at.reset();
+    testing::internal::CaptureStderr();
+    open();
+    return testing::internal::GetCapturedStderr();
+  };
+  const pid_t child = in_child([&] {
+    const auto engines = make_engines("embedded", options);
+    append(*engines, {entry_for("alice", "1")}).value();
+    kill(getpid(), SIGKILL);
+  });
+  waitpid(child, nullptr, 0);
+  EXPECT_THAT(log_of_opening(), testing::HasSubstr("WARN  store not-stopped-cleanly path=" + options.store.path));
+  EXPECT_EQ(at->counts->started_after_crash.value(), 1);
+  append(*at, {entry_for("alice", "2")}).value();
+  EXPECT_THAT(log_of_opening(), testing::Not(testing::HasSubstr("not-stopped-cleanly")));
+  EXPECT_EQ(at->counts->started_after_crash.value(), 0);
+}
+
+TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
+  testing::internal::CaptureStderr();
+  open();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::Not(testing::HasSubstr("migrated"))) << "a new file has no past";
+  at.reset();
+  sqlite3* file = nullptr;
+  ASSERT_EQ(sqlite3_open(options.store.path.c_str(), &file), SQLITE_OK);
+  const char* const to_version_1 =
+      "ALTER TABLE dead_letter DROP COLUMN requeue; ALTER TABLE dead_letter DROP COLUMN requeued; PRAGMA user_version = 1";
+  EXPECT_EQ(sqlite3_exec(file, to_version_1, nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(file);
+  testing::internal::CaptureStderr();
+  open();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("INFO  store migrated path=" + options.store.path + " from=1 to=2"));
+  EXPECT_TRUE(dead_letters(*at).has_value());
 }
 
 TEST_F(embedded, a_full_disk_refuses_without_a_trace_and_works_again_when_there_is_space) {

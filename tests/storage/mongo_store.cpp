@@ -29,13 +29,6 @@ protected:
     at = make_engines("mongodb", options);
   }
   log_identity beside(std::uint64_t end = UINT64_MAX) const { return {"a log of the tests", 0, std::vector<std::uint64_t>(options.log.shards, end)}; }
-  static cursor_record record(std::uint64_t version, sequence floor) {
-    cursor_record out;
-    out.user = user("alice");
-    out.version = version;
-    out.acked = cursor(floor, {});
-    return out;
-  }
   store_batch one_message() const {
     const auto x = entry_for("alice", "1");
     store_batch out;
@@ -74,18 +67,18 @@ TEST_F(mongo_store_test, without_a_server_calls_fail_in_bounded_time_and_work_ag
 
 TEST_F(mongo_store_test, a_cursor_write_that_failed_cannot_land_under_the_next_life) {
   open();
-  write(*at, {{}, {record(4, {40})}, {}, {}}).value();
+  write(*at, {{}, {record("alice", 4, {40})}, {}, {}}).value();
   server.kill();
-  EXPECT_FALSE(write(*at, {{}, {record(5, {50})}, {}, {}}));
+  EXPECT_FALSE(write(*at, {{}, {record("alice", 5, {50})}, {}, {}}));
   server.restart();
   result<stored_mailbox> box = load(*at, user("alice"));
   for (const auto back = std::chrono::steady_clock::now(); !box; box = load(*at, user("alice")))
     ASSERT_LT(std::chrono::steady_clock::now() - back, std::chrono::seconds(10));
   EXPECT_EQ(box->record.version, 5u) << "the next life writes above what is in doubt";
   EXPECT_EQ(box->record.acked.floor(), sequence{40});
-  write(*at, {{}, {record(5, {50})}, {}, {}}).value();  // as the server would have applied it, late
+  write(*at, {{}, {record("alice", 5, {50})}, {}, {}}).value();  // as the server would have applied it, late
   EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{40});
-  write(*at, {{}, {record(6, {60})}, {}, {}}).value();
+  write(*at, {{}, {record("alice", 6, {60})}, {}, {}}).value();
   EXPECT_EQ(load(*at, user("alice")).value().record.acked.floor(), sequence{60});
 }
 

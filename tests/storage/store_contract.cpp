@@ -48,14 +48,6 @@ protected:
     return out;
   }
 
-  static cursor_record record(const std::string& who, std::uint64_t version, sequence floor, std::vector<sequence> above = {}) {
-    cursor_record out;
-    out.user = user(who);
-    out.version = version;
-    out.acked = cursor(floor, std::move(above));
-    return out;
-  }
-
   scratch_folder folder;
   config options = test_config(folder);
   std::unique_ptr<engines> at;

@@ -38,13 +38,6 @@ protected:
     return std::make_shared<const message>(message{x.to, sequence::at(0, offset), x.id, x.what, x.appended, x.requeue});
   }
   shard_id shard_of_user(const std::string& who) const { return shard_of(user(who), static_cast<std::uint32_t>(options.log.shards)); }
-  static cursor_record record(const std::string& who, std::uint64_t version, sequence floor, std::vector<sequence> above = {}) {
-    cursor_record out;
-    out.user = user(who);
-    out.version = version;
-    out.acked = cursor(floor, std::move(above));
-    return out;
-  }
   std::uint64_t position_of(shard_id shard) const {
     for (const auto& x : at->store->positions())
       if (x.shard == shard) return x.next_offset;

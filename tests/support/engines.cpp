@@ -99,6 +99,14 @@ std::uint64_t record_taker::next_offset() const {
 
 address user(const std::string& id) { return address::user(id).value(); }
 
+cursor_record record(const std::string& who, std::uint64_t version, sequence floor, std::vector<sequence> above) {
+  cursor_record out;
+  out.user = user(who);
+  out.version = version;
+  out.acked = cursor(floor, std::move(above));
+  return out;
+}
+
 log_entry entry_for(const std::string& who, const std::string& event_id, std::int64_t appended_ms) {
   event what;
   what.id = event_id;

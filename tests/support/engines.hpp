@@ -94,6 +94,7 @@ private:
 log_entry entry_for(const std::string& user, const std::string& event_id, std::int64_t appended_ms = 1'000'000);
 log_entry entry_from(const std::shared_ptr<const origin_partition>& from, std::int64_t offset, std::int64_t floor, const std::string& user);
 address user(const std::string& id);
+cursor_record record(const std::string& who, std::uint64_t version, sequence floor, std::vector<sequence> above = {});
 
 result<std::vector<appended>> append(engines& to, std::vector<log_entry> entries);
 result<void> write(engines& to, store_batch batch, urgency when = urgency::now);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The queue of the writing thread. The thread is woken only when it sleeps, so a busy one costs its callers no system call.
-#include "storage/sqlite_queue.hpp"
+#include "storage/commit_queue.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -4,7 +4,8 @@
 #pragma once
 
 #include "runtime/ids.hpp"
-#include "storage/sqlite_writer.hpp"
+#include "storage/message_log.hpp"
+#include "storage/message_store.hpp"
 
 #include <condition_variable>
 #include <cstddef>
@@ -14,6 +15,19 @@
 #include <vector>
 
 namespace doorstep {
+
+/// One append() on its way to the next commit.
+struct append_work {
+  std::vector<log_entry> entries;
+  append_done done;
+  std::vector<appended> verdicts;  ///< filled in by the commit
+};
+
+/// One write() on its way to the next commit.
+struct store_work {
+  store_batch batch;
+  store_done<void> done;
+};
 
 class commit_queue {
 public:
