@@ -1,11 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recognises replays by origin. A node of std::map and of std::unordered_set stays where it is, which the undo list and the last-partition
-// shortcut rely on.
+// Recognises replays by origin. A node of std::map stays where it is, which the undo list and the last-partition shortcut rely on.
 #include "runtime/origin_filter.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace doorstep {
+
+namespace {
+
+template <class Slots>
+auto first_from(Slots& slots, std::int64_t offset) {
+  return std::lower_bound(slots.begin(), slots.end(), offset, [](const auto& x, std::int64_t wanted) { return x.offset < wanted; });
+}
+
+}  // namespace
+
+bool origin_filter::remembered::insert(std::string_view address) {
+  if (address == first || (more && more->contains(std::string(address)))) return false;
+  if (first.empty()) {
+    first = address;
+  } else {
+    if (!more) more = std::make_unique<std::unordered_set<std::string>>();
+    more->emplace(address);
+  }
+  return true;
+}
+
+void origin_filter::remembered::erase(const std::string& address) {
+  if (address == first)
+    first.clear();
+  else if (more->erase(address) > 0 && more->empty())
+    more.reset();
+}
 
 origin_filter::standing& origin_filter::at(const std::shared_ptr<const origin_partition>& from) {
   if (from != last_from_) {
@@ -15,13 +43,13 @@ origin_filter::standing& origin_filter::at(const std::shared_ptr<const origin_pa
   return *last_;
 }
 
-bool origin_filter::remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position, const std::string** where) {
-  auto& slot = at.above[offset];
-  const auto [it, fresh] = slot.addresses.emplace(to.text());
-  if (!fresh) return false;
-  slot.lowest_position = slot.addresses.size() == 1 ? position : std::min(slot.lowest_position, position);
+bool origin_filter::remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position) {
+  const bool newest = at.above.empty() || at.above.back().offset < offset;
+  auto slot = newest ? at.above.end() : first_from(at.above, offset);
+  if (slot == at.above.end() || slot->offset != offset) slot = at.above.insert(slot, remembered{offset, position, {}});
+  if (!slot->insert(to.text())) return false;
+  slot->lowest_position = std::min(slot->lowest_position, position);
   ++size_;
-  if (where) *where = &*it;
   return true;
 }
 
@@ -34,7 +62,7 @@ void origin_filter::restore(const origin_position& x) {
 void origin_filter::note(const origin& x, const address& to, std::uint64_t position) {
   if (!x.from) return;
   auto& here = at(x.from);
-  if (x.offset >= here.floor) remember(here, x.offset, to, position, nullptr);
+  if (x.offset >= here.floor) remember(here, x.offset, to, position);
 }
 
 bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t position) {
@@ -46,10 +74,9 @@ bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t 
     here.changed = true;
   }
   if (below) return true;
-  const std::string* where = nullptr;
-  if (!remember(here, x.offset, to, position, &where)) return true;
+  if (!remember(here, x.offset, to, position)) return true;
   here.changed = true;
-  undo_.push_back({&here, x.offset, where});
+  undo_.push_back({&here, x.offset, std::string(to.text())});
   return false;
 }
 
@@ -58,7 +85,7 @@ std::vector<origin_position> origin_filter::changes(std::uint64_t next_position)
   for (const auto& [from, at] : partitions_) {
     if (!at.changed) continue;
     auto rescan = next_position;
-    for (auto it = at.above.lower_bound(at.next_floor); it != at.above.end(); ++it) rescan = std::min(rescan, it->second.lowest_position);
+    for (auto it = first_from(at.above, at.next_floor); it != at.above.end(); ++it) rescan = std::min(rescan, it->lowest_position);
     out.push_back({from, at.next_floor, rescan});
   }
   return out;
@@ -70,19 +97,19 @@ void origin_filter::commit() {
     if (!at.changed) continue;
     at.changed = false;
     at.floor = at.next_floor;
-    const auto end = at.above.lower_bound(at.floor);
-    for (auto it = at.above.begin(); it != end; ++it) size_ -= it->second.addresses.size();
+    const auto end = first_from(at.above, at.floor);
+    for (auto it = at.above.begin(); it != end; ++it) size_ -= it->size();
     at.above.erase(at.above.begin(), end);
   }
 }
 
 void origin_filter::rollback() {
   for (auto it = undo_.rbegin(); it != undo_.rend(); ++it) {
-    const auto slot = it->at->above.find(it->offset);
-    slot->second.addresses.erase(slot->second.addresses.find(*it->address));
+    const auto slot = first_from(it->at->above, it->offset);
+    slot->erase(it->address);
     --size_;
     // lowest_position may stay too low, which only makes a later rescan start earlier
-    if (slot->second.addresses.empty()) it->at->above.erase(slot);
+    if (slot->empty()) it->at->above.erase(slot);
   }
   undo_.clear();
   for (auto& [from, at] : partitions_) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
@@ -42,24 +43,32 @@ public:
   std::size_t size() const { return size_; }  ///< entries remembered above the floors
 
 private:
+  /// A record's addresses. Nearly all have one, so that it costs no memory of its own.
   struct remembered {
-    std::unordered_set<std::string> addresses;
+    std::int64_t offset = 0;
     std::uint64_t lowest_position = 0;
+    std::string first;
+    std::unique_ptr<std::unordered_set<std::string>> more{};  ///< the others
+
+    bool insert(std::string_view address);
+    void erase(const std::string& address);
+    bool empty() const { return first.empty() && !more; }
+    std::size_t size() const { return (first.empty() ? 0 : 1) + (more ? more->size() : 0); }
   };
   struct standing {
     std::int64_t floor = 0;
-    std::int64_t next_floor = 0;  ///< the open transaction's
-    std::map<std::int64_t, remembered> above;
+    std::int64_t next_floor = 0;    ///< the open transaction's
+    std::vector<remembered> above;  ///< by offset; records come in order, so it grows at its end
     bool changed = false;
   };
   struct undo {
     standing* at;
     std::int64_t offset;
-    const std::string* address;  ///< inside the set, so it stays where it is until it is erased
+    std::string address;
   };
 
   standing& at(const std::shared_ptr<const origin_partition>& from);
-  bool remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position, const std::string** where);
+  bool remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position);
 
   std::map<origin_partition, standing> partitions_;
   std::vector<undo> undo_;

@@ -13,12 +13,12 @@
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 namespace doorstep {
@@ -53,8 +53,8 @@ struct sqlite_writer::impl {
   // what the open transaction would change
   struct staged_state {
     std::vector<indexed_row> rows;
-    std::unordered_map<std::uint64_t, std::uint64_t> keys;       ///< dedup key -> row
-    std::unordered_map<std::uint64_t, std::uint64_t> last_seqs;  ///< address key -> seq, of messages that came with one
+    boost::unordered_flat_map<std::uint64_t, std::uint64_t> keys;       ///< dedup key -> row
+    boost::unordered_flat_map<std::uint64_t, std::uint64_t> last_seqs;  ///< address key -> seq, of messages that came with one
     std::vector<std::uint64_t> offsets, positions;
     std::vector<cursor_record> cursors;
     std::vector<std::shared_ptr<const origin_partition>> origins;  ///< new ones
