@@ -26,7 +26,7 @@ public:
   burst() : outer_(std::exchange(current_, this)) {}
   ~burst() {
     current_ = outer_;
-    for (auto* who : noted_) wake(*who);
+    for (auto* who : noted_) wake(*who);  // or the outer one notes them
   }
   burst(const burst&) = delete;
   burst& operator=(const burst&) = delete;

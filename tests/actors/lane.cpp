@@ -86,6 +86,25 @@ TEST_F(lane_test, a_thousand_messages_that_come_together_cost_few_wake_ups_and_k
   EXPECT_LE(lane_.wakes() - before, 2U);
 }
 
+TEST_F(lane_test, what_a_burst_hands_over_is_one_wake_up_after_its_end) {
+  std::atomic<int> handled = 0;
+  std::promise<void> done;
+  const auto note = [&](std::uint64_t) {
+    if (++handled == 2) done.set_value();
+  };
+  auto one = spawn_probe(note), other = spawn_probe(note);
+  const auto before = lane_.wakes();
+  {
+    const burst together;
+    caf::anon_send(one, std::uint64_t{1});
+    std::this_thread::sleep_for(milliseconds{20});  // time enough for a lane that is awake
+    EXPECT_EQ(handled, 0);
+    caf::anon_send(other, std::uint64_t{1});
+  }
+  done.get_future().wait();
+  EXPECT_EQ(lane_.wakes() - before, 1U);
+}
+
 TEST_F(lane_test, an_alarm_rings_on_the_lane_not_before_its_time) {
   std::promise<steady_time> rang;
   const auto start = std::chrono::steady_clock::now();
