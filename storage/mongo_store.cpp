@@ -2,6 +2,7 @@
 // The threads of the store. The writer: take what has come together, write it, tell. The readers: one question after the other.
 #include "storage/mongo_store.hpp"
 
+#include "runtime/burst.hpp"
 #include "runtime/log.hpp"
 #include "runtime/threads.hpp"
 #include "storage/commit_queue.hpp"
@@ -87,6 +88,7 @@ void mongo_store::impl::write_on() {
 }
 
 void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optional<failure>& why) {
+  const burst together;
   note_health(why);
   counts.store_queue.add(-static_cast<double>(writes.size()));
   if (!why) {
