@@ -15,9 +15,9 @@ origin_filter::standing& origin_filter::at(const std::shared_ptr<const origin_pa
   return *last_;
 }
 
-bool origin_filter::remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position, const std::string** where) {
+bool origin_filter::remember(standing& at, std::int64_t offset, std::string_view to, std::uint64_t position, const std::string** where) {
   auto& slot = at.above[offset];
-  const auto [it, fresh] = slot.addresses.emplace(to.text());
+  const auto [it, fresh] = slot.addresses.emplace(to);
   if (!fresh) return false;
   slot.lowest_position = slot.addresses.size() == 1 ? position : std::min(slot.lowest_position, position);
   ++size_;
@@ -29,12 +29,14 @@ void origin_filter::restore(const origin_position& x) {
   auto& at = partitions_[x.from];
   at.floor = std::max(at.floor, x.floor);
   at.next_floor = at.floor;
+  for (const auto& [offset, to] : x.above) remember(at, offset, to, x.rescan, nullptr);
+  at.named = !x.above.empty();
 }
 
 void origin_filter::note(const origin& x, const address& to, std::uint64_t position) {
   if (!x.from) return;
   auto& here = at(x.from);
-  if (x.offset >= here.floor) remember(here, x.offset, to, position, nullptr);
+  if (x.offset >= here.floor) remember(here, x.offset, to.text(), position, nullptr);
 }
 
 bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t position) {
@@ -47,19 +49,25 @@ bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t 
   }
   if (below) return true;
   const std::string* where = nullptr;
-  if (!remember(here, x.offset, to, position, &where)) return true;
+  if (!remember(here, x.offset, to.text(), position, &where)) return true;
   here.changed = true;
   undo_.push_back({&here, x.offset, where});
   return false;
 }
 
-std::vector<origin_position> origin_filter::changes(std::uint64_t next_position) const {
+std::vector<origin_position> origin_filter::changes(std::uint64_t next_position, std::uint64_t reach) const {
   std::vector<origin_position> out;
+  const auto oldest = next_position > reach ? next_position - reach : 0;
   for (const auto& [from, at] : partitions_) {
-    if (!at.changed) continue;
     auto rescan = next_position;
     for (auto it = at.above.lower_bound(at.next_floor); it != at.above.end(); ++it) rescan = std::min(rescan, it->second.lowest_position);
-    out.push_back({from, at.next_floor, rescan});
+    const bool far = rescan < oldest;
+    if (!at.changed && !(far && !at.named)) continue;
+    at.named = far;
+    origin_position x{from, at.next_floor, far ? next_position : rescan};
+    for (auto it = at.above.lower_bound(at.next_floor); far && it != at.above.end(); ++it)
+      for (const auto& to : it->second.addresses) x.above.emplace_back(it->first, to);
+    out.push_back(std::move(x));
   }
   return out;
 }

@@ -135,7 +135,7 @@ mongo_connection::impl::impl(std::shared_ptr<mongo_pool> from) : pool(std::move(
   mongoc_read_concern_set_level(majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
   auto* const primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
   mongoc_database_set_write_concern(database.get(), durable);
-  constexpr std::array names{"messages", "cursors", "dead_letters", "shards", "state"};  // as in mongo_collection
+  constexpr std::array names{"messages", "cursors", "dead_letters", "shards", "state", "dedup"};  // as in mongo_collection
   for (std::size_t i = 0; i < names.size(); ++i) {
     auto& one = collections[i];
     one.reset(mongoc_database_get_collection(database.get(), names[i]));
@@ -234,6 +234,12 @@ result<mongo_bulk_counts> mongo_connection::write(mongo_collection to, const std
     counts.removed += done->removed;
   }
   return counts;
+}
+
+result<void> mongo_connection::remove_all(mongo_collection from, const bson_out& filter) {
+  bson_error_t why{};
+  if (mongoc_collection_delete_many(impl_->at(from), raw(filter), nullptr, nullptr, &why)) return {};
+  return impl_->failed(why);
 }
 
 result<void> mongo_connection::command(const bson_out& what) {
