@@ -102,9 +102,10 @@ result<void> kafka_log_reader::open() {
 result<std::optional<log_mark>> kafka_log_reader::mark() {
   const auto found = client_->committed(partitions(), broker_timeout);
   if (!found) return found.error();
+  std::optional<log_mark> newest;
   for (const auto& x : *found)
-    if (auto known = log_mark::parse(x.metadata)) return known;
-  return std::optional<log_mark>();
+    if (auto known = log_mark::parse(x.metadata); known && (!newest || known->generation > newest->generation)) newest = std::move(known);
+  return newest;
 }
 
 result<void> kafka_log_reader::find_ends() {
