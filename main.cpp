@@ -8,9 +8,10 @@
 #include "runtime/config.hpp"
 #include "runtime/json_text.hpp"
 #include "runtime/log.hpp"
+#include "storage/kafka_log.hpp"
 #include "storage/kafka_source.hpp"
 #include "storage/mongo_store.hpp"
-#include "storage/sqlite_database.hpp"
+#include "storage/sqlite_store.hpp"
 #include "web/assets.hpp"
 
 #include <CLI/CLI.hpp>
@@ -164,8 +165,20 @@ bool drain(const config& options, house& home, http_server& server, metrics& cou
   return home.drain(left());
 }
 
-/// Log and store: one file, or the log's file and a store in MongoDB.
-result<embedded_engines> open_engines(const config& options, metrics& counts) {
+/// A log in Kafka and whichever store.
+result<engines> open_beside_kafka(const config& options, metrics& counts) {
+  auto log = kafka_log::open(options, counts);
+  if (!log) return log.error();
+  auto store = options.store.engine == "mongodb" ? open_mongo_store(options, (*log)->identity(), counts)
+                                                 : open_sqlite_store(options, (*log)->identity(), counts);
+  if (!store) return store.error();
+  if (auto claimed = (*log)->claim(**store); !claimed) return claimed.error();
+  return engines{nullptr, std::move(*log), std::move(*store)};
+}
+
+/// Log and store: one file, the log's file and a store in MongoDB, or a topic and either store.
+result<engines> open_engines(const config& options, metrics& counts) {
+  if (options.log.engine == "kafka") return open_beside_kafka(options, counts);
   if (options.store.engine != "mongodb") return open_embedded(options, counts);
   auto engines = open_embedded_log(options, counts);
   if (!engines) return engines;

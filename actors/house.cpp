@@ -58,10 +58,11 @@ struct house::impl {
     auto make_shard = &shard;
     std::vector<writer_actor> writers;
     for (auto& x : lanes) writers.push_back(spawn_on(system, x.get(), make_writer, &parts));
-    std::vector<std::uint64_t> from(parts.log.shard_count(), 0);
-    for (const auto& position : parts.store.positions()) from.at(static_cast<std::size_t>(position.shard)) = position.next_offset;
+    std::vector<shard_position> from(parts.log.shard_count());
+    for (auto& position : parts.store.positions()) from.at(static_cast<std::size_t>(position.shard)) = std::move(position);
     for (std::size_t i = 0; i < from.size(); ++i)
-      shards.push_back(spawn_on(system, lane_of(i), make_shard, &parts, shard_birth{static_cast<shard_id>(i), from[i], writers[i % lanes.size()]}));
+      shards.push_back(spawn_on(system, lane_of(i), make_shard, &parts,
+                                shard_birth{static_cast<shard_id>(i), from[i].next_offset, writers[i % lanes.size()], std::move(from[i].origins)}));
     auto make_router = &doorstep::router;
     router = spawn_on(system, &intake_lane, make_router, &parts);
     auto make_node = &doorstep::node;

@@ -165,6 +165,7 @@ struct save_shard {
   shard_position position;
   std::vector<message_ptr> messages;
   std::vector<dead_letter> dead;
+  urgency when = urgency::soon;
 };
 struct cursor_saved {
   bool durable = false;
@@ -173,6 +174,7 @@ struct cursor_saved {
 struct shard_saved {
   save_shard what;
   bool durable = false;
+  std::vector<message_ptr> duplicates{};  ///< those of the whole batch that the store did not take; other shards' among them
 };
 /// MAILBOX -> WRITER: answer with writes_settled once every write handed over before this has been answered by the store.
 struct settle_writes {};
@@ -182,6 +184,7 @@ struct flush_writes {};
 struct write_finished {
   std::uint64_t batch = 0;
   bool durable = false;
+  std::vector<message_ptr> duplicates{};
 };
 
 // --- passivation, drain, supervision ------------------------------------------------------------------------------------------------------

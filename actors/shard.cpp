@@ -21,6 +21,8 @@ constexpr std::size_t credit = 8192;
 constexpr std::size_t unsaved_max = 2 * credit;
 /// How often the position is written while nothing else asks for it: what a restart reads again.
 constexpr milliseconds position_interval{1'000};
+/// How many records before its position a shard may have to read again at a start to know what its origin partitions have above their floors.
+constexpr std::uint64_t rescan_reach = 2 * credit;
 /// The event is read when it is pushed, some microseconds from now.
 void prefetch_event(const event* x) {
   for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(sizeof(event)); at += 64) __builtin_prefetch(reinterpret_cast<const char*>(x) + at);
@@ -41,7 +43,12 @@ public:
     state_.next_offset = state_.saved_offset = state_.birth.from_offset;
     state_.takeover = log_end();
     log_line(log_level::debug, "shard", "opened").with("shard", number()).with("from", state_.next_offset).with("end", state_.takeover.value);
-    parts_.log.open_shard(state_.birth.id, state_.next_offset,
+    auto from = state_.next_offset;
+    for (const auto& x : std::exchange(state_.birth.origins, {})) {
+      state_.origins.restore(x);
+      from = std::min(from, x.rescan);
+    }
+    parts_.log.open_shard(state_.birth.id, from,
                           [me = caf::actor_cast<shard_actor>(self_)](log_batch batch) { caf::anon_send(me, take_logged{std::move(batch)}); });
     parts_.log.grant(state_.birth.id, credit);
   }
@@ -52,6 +59,10 @@ public:
       const auto& record = batch.records[i];
       if (i + ahead < batch.records.size()) __builtin_prefetch(batch.records[i + ahead].what.get());
       const auto& m = *record.what;
+      if (m.seq.offset() < state_.birth.from_offset) {  // stored by an earlier life: only for what it says of its origin
+        state_.origins.note(record.came_from, m.to, m.seq.offset());
+        continue;
+      }
       prefetch_event(m.what.get());
       if (state_.origins.is_replay(record.came_from, m.to, m.seq.offset())) {
         parts_.counts.replays.add();
@@ -62,12 +73,9 @@ public:
       else
         pass_on(record.what);
     }
-    for (auto* x : std::exchange(state_.touched, {})) {
-      ++x->sent;
-      self_->send(x->box, deliver{std::exchange(x->outgoing, {})});
-    }
+    deliver_outgoing();
     state_.records += batch.records.size();
-    state_.next_offset = batch.next_offset;
+    state_.next_offset = std::max(state_.next_offset, batch.next_offset);
     state_.withheld += batch.records.size();
     grant_on();
     if (!state_.dead.empty() || !state_.unsaved.empty())
@@ -81,8 +89,9 @@ public:
     if (state_.saving || (state_.next_offset == state_.saved_offset && state_.dead.empty())) return;
     state_.saving = true;
     state_.in_saving = state_.unsaved;
-    self_->send(state_.birth.writer,
-                save_shard{{state_.birth.id, state_.next_offset}, std::exchange(state_.unsaved, {}), std::exchange(state_.dead, {})});
+    // Somebody may wait for the verdicts.
+    const auto when = judges_itself() && !state_.unsaved.empty() ? urgency::now : urgency::soon;
+    self_->send(state_.birth.writer, save_shard{position(), std::exchange(state_.unsaved, {}), std::exchange(state_.dead, {}), when});
   }
 
   void saved(const shard_saved& x) {
@@ -90,14 +99,20 @@ public:
     state_.in_saving.clear();
     if (x.durable) {
       state_.saved_offset = std::max(state_.saved_offset, x.what.position.next_offset);
+      parts_.log.stored(state_.birth.id, state_.saved_offset);
+      if (judges_itself()) pass_on_new(x);
       parts_.counts.dead.add(static_cast<double>(x.what.dead.size()));
     } else {
       // The position stays where it was; what must be stored before it goes first again.
       state_.dead.insert(state_.dead.begin(), x.what.dead.begin(), x.what.dead.end());
       state_.unsaved.insert(state_.unsaved.begin(), x.what.messages.begin(), x.what.messages.end());
+      state_.owed_origins = x.what.position.origins;
     }
     grant_on();
-    ring();
+    if (x.durable && judges_itself() && !state_.unsaved.empty() && !state_.draining)
+      save();
+    else
+      ring();
     finish_drain();
   }
 
@@ -154,6 +169,33 @@ public:
   }
 
 private:
+  bool judges_itself() const { return !parts_.log.judges_duplicates(); }
+
+  /// With what has changed of the origins since the last one that was stored.
+  shard_position position() {
+    shard_position x{state_.birth.id, state_.next_offset, state_.origins.changes(state_.next_offset, rescan_reach)};
+    state_.origins.commit();
+    for (auto& owed : std::exchange(state_.owed_origins, {}))
+      if (std::none_of(x.origins.begin(), x.origins.end(), [&](const auto& y) { return y.from == owed.from; })) x.origins.push_back(std::move(owed));
+    return x;
+  }
+
+  /// The verdicts are there: what is no duplicate may be pushed.
+  void pass_on_new(const shard_saved& x) {
+    if (state_.draining) return;
+    const std::unordered_set<message_ptr> duplicates(x.duplicates.begin(), x.duplicates.end());
+    for (const auto& m : x.what.messages)
+      if (!duplicates.contains(m)) pass_to_box(m);
+    deliver_outgoing();
+  }
+
+  void deliver_outgoing() {
+    for (auto* x : std::exchange(state_.touched, {})) {
+      ++x->sent;
+      self_->send(x->box, deliver{std::exchange(x->outgoing, {})});
+    }
+  }
+
   void grant_on() {
     if (state_.unsaved.size() + state_.in_saving.size() < unsaved_max && state_.withheld > 0)
       parts_.log.grant(state_.birth.id, std::exchange(state_.withheld, 0));
@@ -161,6 +203,7 @@ private:
 
   /// What the store may not have yet when a mailbox reads it. Without these the mailbox would take the next live message for the one that follows.
   void hand_unsaved(shard_state::entry& to, const address& user) {
+    if (judges_itself()) return;  // they come to every mailbox that is there when they are stored
     deliver owed;
     for (const auto* part : {&state_.in_saving, &state_.unsaved}) {
       for (const auto& m : *part)
@@ -188,15 +231,16 @@ private:
   }
 
   /// The last seq that the log has given in this shard.
-  sequence log_end() const {
-    const auto end = parts_.log.end_offset(state_.birth.id);
-    return end > 0 ? sequence::at(parts_.log.generation(), end - 1) : sequence{};
-  }
+  sequence log_end() const { return sequence::before(parts_.log.generation(), parts_.log.end_offset(state_.birth.id)); }
 
   unsigned number() const { return static_cast<unsigned>(state_.birth.id); }
 
   void pass_on(const message_ptr& m) {
     if (!parts_.store.shares_log()) state_.unsaved.push_back(m);
+    if (!judges_itself()) pass_to_box(m);
+  }
+
+  void pass_to_box(const message_ptr& m) {
     // A user whose mailbox is not loaded has nobody waiting: the message is in the store.
     const auto found = state_.boxes.find(m->to);
     if (found == state_.boxes.end()) return;

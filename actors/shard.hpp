@@ -23,6 +23,7 @@ struct shard_birth {
   shard_id id{};
   std::uint64_t from_offset = 0;  ///< the position the store holds
   writer_actor writer;
+  std::vector<origin_position> origins{};  ///< stored with the position
 };
 
 struct shard_state {
@@ -44,8 +45,10 @@ struct shard_state {
   origin_filter origins;
   sequence takeover;  ///< the log's end when this shard was opened, or a mailbox died: what may have been pushed before
   std::uint64_t next_offset = 0, saved_offset = 0, records = 0, restarts = 0;
-  std::vector<dead_letter> dead;       ///< to be stored before the position goes past them
-  std::vector<message_ptr> unsaved;    ///< for a store that does not share the log's table
+  std::vector<dead_letter> dead;              ///< to be stored before the position goes past them
+  std::vector<origin_position> owed_origins;  ///< of a save that failed
+  std::vector<message_ptr>
+      unsaved;  ///< for a store that does not share the log's table; where it is the judge of duplicates nobody has been sent them
   std::vector<message_ptr> in_saving;  ///< with the WRITER
   std::size_t withheld = 0;            ///< records taken and not granted again, because too many wait for the store
   bool saving = false, rings = false, draining = false;

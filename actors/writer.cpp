@@ -5,6 +5,7 @@
 
 #include <caf/send.hpp>
 
+#include <memory>
 #include <utility>
 
 namespace doorstep {
@@ -20,9 +21,12 @@ void flush(writer_self* self, const services& parts) {
   state.flush_sent = false;
   const auto number = ++state.batches;
   state.under_way.emplace(number, std::exchange(state.next_waiting, {}));
+  const auto duplicates = std::make_shared<std::vector<message_ptr>>();
+  if (!parts.log.judges_duplicates() && !state.next.messages.empty())
+    state.next.duplicates = [duplicates](std::vector<message_ptr> x) { *duplicates = std::move(x); };
   parts.store.write(std::exchange(state.next, {}), std::exchange(state.when, urgency::soon),
-                    [me = caf::actor_cast<writer_actor>(self), number](result<void> what) {
-                      caf::anon_send(me, write_finished{number, what.has_value()});
+                    [me = caf::actor_cast<writer_actor>(self), number, duplicates](result<void> what) {
+                      caf::anon_send(me, write_finished{number, what.has_value(), std::move(*duplicates)});
                     });
 }
 
@@ -49,6 +53,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
         state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
         state.next.positions.push_back(x.position);
         state.next_waiting.shards.emplace_back(self->current_sender(), shard_saved{x, false});
+        if (x.when == urgency::now) state.when = urgency::now;
         flush_later(self);
       },
       [=](settle_writes) {
@@ -66,6 +71,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
         for (auto& who : found.mapped().settling) self->send(caf::actor_cast<mailbox_actor>(who), writes_settled{});
         for (auto& [who, what] : found.mapped().shards) {
           what.durable = x.durable;
+          what.duplicates = x.duplicates;
           self->send(caf::actor_cast<shard_actor>(who), std::move(what));
         }
       },

@@ -68,13 +68,23 @@ struct delivery_config {
 };
 
 struct log_config {
-  std::string engine = "embedded";
-  std::size_t shards = 8;  ///< fixed at the first start
+  std::string engine = "embedded";  ///< or "kafka"
+  std::size_t shards = 8;           ///< fixed at the first start
   std::size_t queue_entries_max = 65536;
   std::size_t batch_entries_max = 4096;  ///< entries of one transaction
   milliseconds linger{5};                ///< how long records of sources wait for company before a commit
   std::size_t record_bytes_max = 1024 * 1024;
   milliseconds dedup_window{24 * 3600 * 1000};
+  // Kafka
+  std::string brokers;
+  std::string topic = "doorstep.mailbox";
+  std::string group = "doorstep.mailbox";  ///< its offsets mirror the store's positions and say whose log it is
+  std::size_t replication = 3;
+  std::size_t generation = 0;  ///< part of every seq; the stored one counts where it is higher
+  milliseconds outage_budget{7LL * 24 * 3600 * 1000};
+  std::size_t fetch_min_bytes = 32768;
+  milliseconds fetch_wait_max{5};
+  std::vector<std::string> kafka_options;  ///< "name=value" handed to librdkafka as they are
 };
 
 struct store_config {

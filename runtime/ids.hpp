@@ -18,6 +18,8 @@ struct sequence {
 
   static constexpr unsigned offset_bits = 40;
   static constexpr sequence at(std::uint32_t generation, std::uint64_t offset) { return {(std::uint64_t{generation} << offset_bits) + offset + 1}; }
+  /// The highest below `at(generation, offset)`; of an empty shard what former generations had is still below.
+  static constexpr sequence before(std::uint32_t generation, std::uint64_t offset) { return {at(generation, offset).value - 1}; }
   constexpr std::uint32_t generation() const { return static_cast<std::uint32_t>((value - 1) >> offset_bits); }
   constexpr std::uint64_t offset() const { return (value - 1) & ((std::uint64_t{1} << offset_bits) - 1); }
   constexpr explicit operator bool() const { return value != 0; }

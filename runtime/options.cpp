@@ -83,9 +83,14 @@ std::string check_database(sv text) {
 
 std::string check_kafka_option(sv text) {
   // At-least-once rests on these, or an option of the source says them.
-  constexpr std::array<sv, 8> ours{"enable.auto.commit", "enable.auto.offset.store",     "auto.offset.reset",
-                                   "bootstrap.servers",  "metadata.broker.list",         "group.id",
-                                   "group.instance.id",  "partition.assignment.strategy"};
+  constexpr std::array<sv, 16> ours{"enable.auto.commit",    "enable.auto.offset.store",
+                                    "auto.offset.reset",     "bootstrap.servers",
+                                    "metadata.broker.list",  "group.id",
+                                    "group.instance.id",     "partition.assignment.strategy",
+                                    "enable.idempotence",    "acks",
+                                    "request.required.acks", "message.timeout.ms",
+                                    "delivery.timeout.ms",   "queue.buffering.max.messages",
+                                    "message.max.bytes",     "transactional.id"};
   const auto equals = text.find('=');
   if (equals == sv::npos || equals == 0) return "is not name=value";
   if (std::find(ours.begin(), ours.end(), text.substr(0, equals)) != ours.end())
@@ -93,7 +98,7 @@ std::string check_kafka_option(sv text) {
   return "";
 }
 
-constexpr std::array<sv, 1> log_engines{"embedded"}, log_engines_planned{"kafka"};
+constexpr std::array<sv, 2> log_engines{"embedded", "kafka"};
 constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 2> orders{"window", "strict"};
 constexpr std::array<sv, 1> overflows{"dead_letter_oldest"}, overflows_planned{"reject_newest"};
@@ -234,8 +239,8 @@ constexpr option options[] = {
     duration("delivery.mailbox_restart_window", in<&c::delivery, &delivery_config::mailbox_restart_window>, second, day,
              "The time in which those restarts are counted."),
 
-    choice("log.engine", in<&c::log, &log_config::engine>, log_engines, log_engines_planned,
-           "What keeps the mailbox log: \"embedded\" is a file beside the store, for one process."),
+    choice("log.engine", in<&c::log, &log_config::engine>, log_engines, {},
+           "What keeps the mailbox log: \"embedded\" is a file beside the store, \"kafka\" a topic of its own."),
     count("log.shards", in<&c::log, &log_config::shards>, 1, 1024, "Into how many shards users are divided. Fixed at the first start."),
     count("log.queue_entries_max", in<&c::log, &log_config::queue_entries_max>, 1, 10'000'000,
           "Entries that may wait for the log; beyond it publishers get 429 and sources wait."),
@@ -245,9 +250,27 @@ constexpr option options[] = {
     size("log.record_bytes_max", in<&c::log, &log_config::record_bytes_max>, kib, 64 * mib, "Size of one message in the log."),
     duration("log.dedup_window", in<&c::log, &log_config::dedup_window>, second, 30 * day,
              "The same event (source and id) again within this time is delivered once."),
+    text("log.brokers", in<&c::log, &log_config::brokers>, "Kafka: the brokers of the log, as host:port, separated by commas."),
+    text("log.topic", in<&c::log, &log_config::topic>,
+         "Kafka: the topic of the log, one partition a shard. It is made when it is missing; nobody else may write to it.", check_topic),
+    text("log.group", in<&c::log, &log_config::group>,
+         "Kafka: the consumer group whose offsets show how far the store is, and say whose log the topic is. Nobody may join it.", check_topic),
+    count("log.replication", in<&c::log, &log_config::replication>, 1, 32,
+          "Kafka: copies of the log. With 1 a lost disk loses messages that were accepted; two must have a record before it counts as written."),
+    count("log.generation", in<&c::log, &log_config::generation>, 0, 8191,
+          "Kafka: raise it by one to begin anew with a topic that was deleted or truncated; seqs go on above all former ones."),
+    duration(
+        "log.outage_budget", in<&c::log, &log_config::outage_budget>, minute, 3650 * day,
+        "Kafka: how long the store may be away before the topic's retention takes what it has not stored; the topic must keep at least that much."),
+    size("log.fetch_min_bytes", in<&c::log, &log_config::fetch_min_bytes>, 1, 64 * mib,
+         "Kafka: a broker answers the log's reader when it has this much, or after fetch_wait_max."),
+    duration("log.fetch_wait_max", in<&c::log, &log_config::fetch_wait_max>, 0, 5 * minute,
+             "Kafka: how long a broker may wait for fetch_min_bytes; less is lower latency for more CPU."),
+    secret(texts("log.kafka_options", in<&c::log, &log_config::kafka_options>, "Kafka: further options of librdkafka, each as \"name=value\".",
+                 check_kafka_option)),
 
     choice("store.engine", in<&c::store, &store_config::engine>, store_engines, {},
-           "What keeps messages, cursors and dead letters: \"sqlite\" is one file, the log's too; \"mongodb\" is a server, beside the log's file."),
+           "What keeps messages, cursors and dead letters: \"sqlite\" is one file, also the embedded log's; \"mongodb\" is a server."),
     text("store.path", in<&c::store, &store_config::path>, "The database file; its folder is made when it is missing.", check_present),
     secret(text("store.uri", in<&c::store, &store_config::uri>,
                 "MongoDB's connection string, mongodb://...; user, password and TLS are said in it. The timeouts below count, not those in it.")),

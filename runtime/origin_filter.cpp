@@ -35,6 +35,12 @@ void origin_filter::remembered::erase(const std::string& address) {
     more.reset();
 }
 
+void origin_filter::remembered::name_all(std::vector<std::pair<std::int64_t, std::string>>& into) const {
+  if (!first.empty()) into.emplace_back(offset, first);
+  if (more)
+    for (const auto& x : *more) into.emplace_back(offset, x);
+}
+
 origin_filter::standing& origin_filter::at(const std::shared_ptr<const origin_partition>& from) {
   if (from != last_from_) {
     last_ = &partitions_[*from];
@@ -43,11 +49,11 @@ origin_filter::standing& origin_filter::at(const std::shared_ptr<const origin_pa
   return *last_;
 }
 
-bool origin_filter::remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position) {
+bool origin_filter::remember(standing& at, std::int64_t offset, std::string_view to, std::uint64_t position) {
   const bool newest = at.above.empty() || at.above.back().offset < offset;
   auto slot = newest ? at.above.end() : first_from(at.above, offset);
   if (slot == at.above.end() || slot->offset != offset) slot = at.above.insert(slot, remembered{offset, position, {}});
-  if (!slot->insert(to.text())) return false;
+  if (!slot->insert(to)) return false;
   slot->lowest_position = std::min(slot->lowest_position, position);
   ++size_;
   return true;
@@ -57,12 +63,14 @@ void origin_filter::restore(const origin_position& x) {
   auto& at = partitions_[x.from];
   at.floor = std::max(at.floor, x.floor);
   at.next_floor = at.floor;
+  for (const auto& [offset, to] : x.above) remember(at, offset, to, x.rescan);
+  at.named = !x.above.empty();
 }
 
 void origin_filter::note(const origin& x, const address& to, std::uint64_t position) {
   if (!x.from) return;
   auto& here = at(x.from);
-  if (x.offset >= here.floor) remember(here, x.offset, to, position);
+  if (x.offset >= here.floor) remember(here, x.offset, to.text(), position);
 }
 
 bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t position) {
@@ -74,19 +82,26 @@ bool origin_filter::is_replay(const origin& x, const address& to, std::uint64_t 
     here.changed = true;
   }
   if (below) return true;
-  if (!remember(here, x.offset, to, position)) return true;
+  if (!remember(here, x.offset, to.text(), position)) return true;
   here.changed = true;
   undo_.push_back({&here, x.offset, std::string(to.text())});
   return false;
 }
 
-std::vector<origin_position> origin_filter::changes(std::uint64_t next_position) const {
+std::vector<origin_position> origin_filter::changes(std::uint64_t next_position, std::uint64_t reach) const {
   std::vector<origin_position> out;
+  const auto oldest = next_position > reach ? next_position - reach : 0;
   for (const auto& [from, at] : partitions_) {
-    if (!at.changed) continue;
+    if (!at.changed && (at.named || oldest == 0)) continue;
     auto rescan = next_position;
-    for (auto it = first_from(at.above, at.next_floor); it != at.above.end(); ++it) rescan = std::min(rescan, it->lowest_position);
-    out.push_back({from, at.next_floor, rescan});
+    const auto begin = first_from(at.above, at.next_floor);
+    for (auto it = begin; it != at.above.end(); ++it) rescan = std::min(rescan, it->lowest_position);
+    const bool far = rescan < oldest;
+    if (!at.changed && !(far && !at.named)) continue;
+    at.named = far;
+    origin_position x{from, at.next_floor, far ? next_position : rescan};
+    for (auto it = begin; far && it != at.above.end(); ++it) it->name_all(x.above);
+    out.push_back(std::move(x));
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 namespace doorstep {
@@ -19,7 +20,8 @@ namespace doorstep {
 struct origin_position {
   origin_partition from;
   std::int64_t floor = 0;
-  std::uint64_t rescan = 0;  ///< the lowest log position that may hold an entry at or above the floor
+  std::uint64_t rescan = 0;  ///< the lowest log position that may hold an entry at or above the floor, but for those in `above`
+  std::vector<std::pair<std::int64_t, std::string>> above{};  ///< (offset, address) of entries that lie too far back to be read again
 };
 
 class origin_filter {
@@ -34,7 +36,8 @@ public:
   bool is_replay(const origin& x, const address& to, std::uint64_t position);
 
   /// What the open transaction changed, for the store: written in the same transaction as the entries. `next_position` is the end of the log after it.
-  std::vector<origin_position> changes(std::uint64_t next_position) const;
+  /// Entries that lie more than `reach` positions before that are named one by one; a partition that is quiet gets there without a change of its own.
+  std::vector<origin_position> changes(std::uint64_t next_position, std::uint64_t reach = UINT64_MAX) const;
   /// The transaction is durable: floors rise, and what is below them is forgotten.
   void commit();
   /// The transaction never happened.
@@ -52,6 +55,7 @@ private:
 
     bool insert(std::string_view address);
     void erase(const std::string& address);
+    void name_all(std::vector<std::pair<std::int64_t, std::string>>& into) const;
     bool empty() const { return first.empty() && !more; }
     std::size_t size() const { return (first.empty() ? 0 : 1) + (more ? more->size() : 0); }
   };
@@ -60,6 +64,7 @@ private:
     std::int64_t next_floor = 0;    ///< the open transaction's
     std::vector<remembered> above;  ///< by offset; records come in order, so it grows at its end
     bool changed = false;
+    mutable bool named = false;  ///< the store has the entries one by one
   };
   struct undo {
     standing* at;
@@ -68,7 +73,7 @@ private:
   };
 
   standing& at(const std::shared_ptr<const origin_partition>& from);
-  bool remember(standing& at, std::int64_t offset, const address& to, std::uint64_t position);
+  bool remember(standing& at, std::int64_t offset, std::string_view to, std::uint64_t position);
 
   std::map<origin_partition, standing> partitions_;
   std::vector<undo> undo_;

@@ -27,6 +27,7 @@ struct append_work {
 struct store_work {
   store_batch batch;
   store_done<void> done;
+  std::vector<message_ptr> duplicates{};  ///< of batch.messages; filled in by the commit where the batch asks for it
 };
 
 class commit_queue {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one file that includes librdkafka. Callbacks run within poll() and close() on the source's thread; only the log callback comes from librdkafka's own.
+// librdkafka's consumer, and what all users of librdkafka share. Callbacks run within poll() and close() on the caller's thread; only the log callback comes from
+// librdkafka's own.
 #include "storage/kafka_client.hpp"
 
 #include "runtime/log.hpp"
@@ -18,19 +19,7 @@ namespace doorstep {
 
 namespace {
 
-struct deleter {
-  void operator()(rd_kafka_conf_t* x) const { rd_kafka_conf_destroy(x); }
-  void operator()(rd_kafka_topic_partition_list_t* x) const { rd_kafka_topic_partition_list_destroy(x); }
-  void operator()(rd_kafka_message_t* x) const { rd_kafka_message_destroy(x); }
-  void operator()(rd_kafka_error_t* x) const { rd_kafka_error_destroy(x); }
-  void operator()(rd_kafka_event_t* x) const { rd_kafka_event_destroy(x); }
-  void operator()(rd_kafka_queue_t* x) const { rd_kafka_queue_destroy(x); }
-};
-template <class T>
-using owned = std::unique_ptr<T, deleter>;
-using list = owned<rd_kafka_topic_partition_list_t>;
-
-constexpr int as_ms(milliseconds x) { return static_cast<int>(x.count()); }
+using list = kafka_owned<rd_kafka_topic_partition_list_t>;
 
 failure unavailable(std::string detail) { return {ec::unavailable, std::move(detail), {}}; }
 failure unavailable(rd_kafka_resp_err_t code) { return unavailable(rd_kafka_err2str(code)); }
@@ -101,8 +90,8 @@ void on_log(const rd_kafka_t*, int level, const char* facility, const char* text
   log_line(level <= 2 ? log_level::error : log_level::debug, "kafka", "librdkafka").with("facility", facility).with("text", text);
 }
 
-std::vector<std::pair<std::string, std::string>> options_of(const source_config& x) {
-  std::vector<std::pair<std::string, std::string>> out{
+kafka_settings settings_of(const source_config& x) {
+  kafka_settings out{
       {"bootstrap.servers", x.brokers},
       {"group.id", x.group},
       {"client.id", "doorstep-" + x.name},
@@ -123,32 +112,40 @@ std::vector<std::pair<std::string, std::string>> options_of(const source_config&
       {"reconnect.backoff.max.ms", "2000"},
   };
   if (!x.instance_id.empty()) out.emplace_back("group.instance.id", x.instance_id);
-  for (const auto& option : x.kafka_options) {
-    const auto equals = option.find('=');
-    out.emplace_back(option.substr(0, equals), equals == std::string::npos ? std::string() : option.substr(equals + 1));
-  }
+  add_kafka_options(out, x.kafka_options);
   return out;
 }
 
 }  // namespace
 
-struct kafka_client::impl {
-  rd_kafka_t* client = nullptr;
-  owned<rd_kafka_queue_t> records, commits;
-  owned<rd_kafka_message_t> current;
+void kafka_deleter::operator()(rd_kafka_conf_s* x) const { rd_kafka_conf_destroy(x); }
+void kafka_deleter::operator()(rd_kafka_topic_partition_list_s* x) const { rd_kafka_topic_partition_list_destroy(x); }
+void kafka_deleter::operator()(rd_kafka_message_s* x) const { rd_kafka_message_destroy(x); }
+void kafka_deleter::operator()(rd_kafka_error_s* x) const { rd_kafka_error_destroy(x); }
+void kafka_deleter::operator()(rd_kafka_op_s* x) const { rd_kafka_event_destroy(x); }
+void kafka_deleter::operator()(rd_kafka_queue_s* x) const { rd_kafka_queue_destroy(x); }
 
-  ~impl() {
-    current.reset();
-    records.reset();
-    commits.reset();
-    if (client != nullptr) destroy(client);
+void add_kafka_options(kafka_settings& to, const std::vector<std::string>& options) {
+  for (const auto& option : options) {
+    const auto equals = option.find('=');
+    to.emplace_back(option.substr(0, equals), equals == std::string::npos ? std::string() : option.substr(equals + 1));
   }
-  static void destroy(rd_kafka_t* doomed);
-};
+}
 
-/// librdkafka 2.0.2 now and then never comes back from here after a close (its main thread spins). Everything that matters was committed and left by then, so a
-/// stop waits a bounded time and goes on without it.
-void kafka_client::impl::destroy(rd_kafka_t* doomed) {
+result<kafka_owned<rd_kafka_conf_s>> make_kafka_conf(const std::string& who, const kafka_settings& settings) {
+  kafka_owned<rd_kafka_conf_t> conf(rd_kafka_conf_new());
+  char why[512];
+  for (const auto& [name, value] : settings) {
+    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), why, sizeof why) != RD_KAFKA_CONF_OK) {
+      return failure{ec::bad_config, who + ": " + why, name};
+    }
+  }
+  rd_kafka_conf_set_log_cb(conf.get(), on_log);
+  return conf;
+}
+
+/// Everything that matters was committed and left by then.
+void destroy_kafka(rd_kafka_s* doomed) {
   auto done = std::make_shared<std::promise<void>>();
   auto gone = done->get_future();
   std::thread([doomed, done] {
@@ -158,25 +155,37 @@ void kafka_client::impl::destroy(rd_kafka_t* doomed) {
   if (gone.wait_for(std::chrono::seconds{3}) != std::future_status::ready) log_line(log_level::warn, "kafka", "client-left-behind");
 }
 
+struct kafka_client::impl {
+  rd_kafka_t* client = nullptr;
+  kafka_owned<rd_kafka_queue_t> records, commits;
+  kafka_owned<rd_kafka_message_t> current;
+
+  ~impl() {
+    current.reset();
+    records.reset();
+    commits.reset();
+    if (client != nullptr) destroy_kafka(client);
+  }
+};
+
 kafka_client::kafka_client(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
 kafka_client::~kafka_client() = default;
 
 result<std::unique_ptr<kafka_client>> kafka_client::make(const source_config& config, kafka_events& events) {
-  owned<rd_kafka_conf_t> conf(rd_kafka_conf_new());
+  return make("source " + config.name, settings_of(config), events);
+}
+
+result<std::unique_ptr<kafka_client>> kafka_client::make(const std::string& who, const kafka_settings& settings, kafka_events& events) {
+  auto conf = make_kafka_conf(who, settings);
+  if (!conf) return std::move(conf).error();
+  rd_kafka_conf_set_opaque(conf->get(), &events);
+  rd_kafka_conf_set_rebalance_cb(conf->get(), on_rebalance);
+  rd_kafka_conf_set_error_cb(conf->get(), on_error);
   char why[512];
-  for (const auto& [name, value] : options_of(config)) {
-    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), why, sizeof why) != RD_KAFKA_CONF_OK) {
-      return failure{ec::bad_config, "source " + config.name + ": " + why, name};
-    }
-  }
-  rd_kafka_conf_set_opaque(conf.get(), &events);
-  rd_kafka_conf_set_rebalance_cb(conf.get(), on_rebalance);
-  rd_kafka_conf_set_error_cb(conf.get(), on_error);
-  rd_kafka_conf_set_log_cb(conf.get(), on_log);
   auto x = std::make_unique<impl>();
-  x->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), why, sizeof why);
-  if (x->client == nullptr) return failure{ec::bad_config, "source " + config.name + ": " + why, {}};
-  static_cast<void>(conf.release());  // rd_kafka_new took it
+  x->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf->get(), why, sizeof why);
+  if (x->client == nullptr) return failure{ec::bad_config, who + ": " + why, {}};
+  static_cast<void>(conf->release());  // rd_kafka_new took it
   rd_kafka_poll_set_consumer(x->client);
   x->records.reset(rd_kafka_queue_get_consumer(x->client));
   x->commits.reset(rd_kafka_queue_new(x->client));
@@ -192,7 +201,7 @@ result<void> kafka_client::subscribe(const std::vector<std::string>& topics) {
 
 polled kafka_client::poll(milliseconds timeout) {
   polled out;
-  impl_->current.reset(rd_kafka_consumer_poll(impl_->client, as_ms(timeout)));
+  impl_->current.reset(rd_kafka_consumer_poll(impl_->client, as_kafka_ms(timeout)));
   if (!impl_->current) return out;
   const auto& x = *impl_->current;
   if (x.rkt != nullptr) out.topic = rd_kafka_topic_name(x.rkt);
@@ -216,7 +225,7 @@ void kafka_client::wake() { rd_kafka_queue_yield(impl_->records.get()); }
 result<std::vector<group_offset>> kafka_client::committed(const std::vector<topic_partition>& partitions, milliseconds timeout) {
   list asked(rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size())));
   for (const auto& x : partitions) add(asked.get(), x);
-  if (const auto code = rd_kafka_committed(impl_->client, asked.get(), as_ms(timeout))) return unavailable(code);
+  if (const auto code = rd_kafka_committed(impl_->client, asked.get(), as_kafka_ms(timeout))) return unavailable(code);
   std::vector<group_offset> out;
   for (int i = 0; i < asked->cnt; ++i) {
     const auto& x = asked->elems[i];
@@ -240,7 +249,7 @@ void kafka_client::resume(const topic_partition& what) { rd_kafka_resume_partiti
 result<void> kafka_client::seek(const topic_partition& what, std::int64_t offset) {
   const list where = list_of(what);
   where->elems[0].offset = offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : offset;
-  if (const owned<rd_kafka_error_t> error{rd_kafka_seek_partitions(impl_->client, where.get(), 2000)})
+  if (const kafka_owned<rd_kafka_error_t> error{rd_kafka_seek_partitions(impl_->client, where.get(), 2000)})
     return unavailable(rd_kafka_error_string(error.get()));
   if (where->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR) return unavailable(where->elems[0].err);
   return {};
@@ -260,7 +269,7 @@ void kafka_client::commit(const std::vector<group_offset>& offsets) {
 }
 
 std::optional<result<void>> kafka_client::commit_outcome(milliseconds timeout) {
-  const owned<rd_kafka_event_t> event(rd_kafka_queue_poll(impl_->commits.get(), as_ms(timeout)));
+  const kafka_owned<rd_kafka_event_t> event(rd_kafka_queue_poll(impl_->commits.get(), as_kafka_ms(timeout)));
   if (!event || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_OFFSET_COMMIT) return std::nullopt;
   if (const auto code = rd_kafka_event_error(event.get())) return result<void>(unavailable(code));
   if (const auto* const offsets = rd_kafka_event_topic_partition_list(event.get())) {
@@ -272,7 +281,8 @@ std::optional<result<void>> kafka_client::commit_outcome(milliseconds timeout) {
 
 result<kafka_client::span> kafka_client::offsets_of(const topic_partition& what, milliseconds timeout) {
   span out;
-  if (const auto code = rd_kafka_query_watermark_offsets(impl_->client, what.topic.c_str(), what.partition, &out.low, &out.end, as_ms(timeout))) {
+  if (const auto code =
+          rd_kafka_query_watermark_offsets(impl_->client, what.topic.c_str(), what.partition, &out.low, &out.end, as_kafka_ms(timeout))) {
     return unavailable(code);
   }
   return out;
@@ -286,7 +296,7 @@ std::int64_t kafka_client::known_end(const topic_partition& what) const {
 
 bool kafka_client::answers(milliseconds timeout) {
   const struct rd_kafka_metadata* all = nullptr;
-  const auto code = rd_kafka_metadata(impl_->client, 0, nullptr, &all, as_ms(timeout));
+  const auto code = rd_kafka_metadata(impl_->client, 0, nullptr, &all, as_kafka_ms(timeout));
   if (all != nullptr) rd_kafka_metadata_destroy(all);
   return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// librdkafka's consumer in our words: plain values in and out, so that kafka_source.cpp is only about what to do. Everything is called on the source's
+// librdkafka's consumer in our words: plain values in and out, so that its users are only about what to do. Everything is called on the user's own
 // thread, but wake(). What holds for librdkafka 2.0.2 (Debian 12) and is minded here: no batch consume (with pause and resume it skips offsets), no
 // cooperative rebalancing (crashes on an early close), offsets are neither stored nor committed by themselves.
 #pragma once
 
 #include "runtime/config.hpp"
 #include "runtime/error.hpp"
+#include "storage/kafka_handles.hpp"
 #include "storage/record_source.hpp"
 
 #include <cstdint>
@@ -57,6 +58,7 @@ class kafka_client {
 public:
   /// @returns ec::bad_config with librdkafka's sentence where it does not take an option.
   static result<std::unique_ptr<kafka_client>> make(const source_config& config, kafka_events& events);
+  static result<std::unique_ptr<kafka_client>> make(const std::string& who, const kafka_settings& settings, kafka_events& events);
   ~kafka_client();
   kafka_client(const kafka_client&) = delete;
   kafka_client& operator=(const kafka_client&) = delete;

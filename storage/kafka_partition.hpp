@@ -4,8 +4,8 @@
 
 #include "runtime/ids.hpp"
 #include "runtime/metrics.hpp"
+#include "storage/kafka_fetch.hpp"
 #include "storage/record_source.hpp"
-#include "storage/source_intake.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -18,19 +18,14 @@ namespace doorstep {
 
 constexpr std::string_view generation_prefix = "doorstep generation=";
 
-struct held_partition {
-  topic_partition what;
+struct held_partition : fetched_partition {
   std::uint32_t generation = 0;
   bool generation_kept = false;  ///< the group has it; before that nothing is handed over
-  std::int64_t next = -1;        ///< offset to read on from; -1 = the beginning
   std::int64_t noted = -1;       ///< commit() said so
   std::int64_t sent = -1;        ///< on its way to the group
   std::int64_t committed = -1;   ///< the group has it
-  bool paused = false;
-  bool misplaced = false;      ///< librdkafka does not read at `next`: what it brings is dropped until a seek has worked
-  std::int64_t gap_from = -1;  ///< offsets from here on did not come, and nobody has asked why yet
-  source_intake intake;
-  gauge lag, credit;
+  std::int64_t gap_from = -1;    ///< offsets from here on did not come, and nobody has asked why yet
+  gauge lag{}, credit{};
 };
 
 /// Rises even where the clock does not.

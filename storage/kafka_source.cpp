@@ -132,11 +132,7 @@ void kafka_source::take_requests() {
     const auto found = partitions_.find(what);
     if (found == partitions_.end()) continue;  // revoked meanwhile
     auto& x = found->second;
-    if (wish.rewind) {
-      x.intake.drop_held();
-      x.next = *wish.rewind;
-      x.misplaced = true;
-    }
+    if (wish.rewind) x.read_from(*wish.rewind);
     if (wish.granted > 0) x.intake.grant(wish.granted, now);
     // What was not read cannot be durable: such a commit is a late one, about an earlier assignment or a former topic of this name.
     if (wish.committed <= x.next) x.noted = std::max(x.noted, wish.committed);
@@ -151,27 +147,15 @@ void kafka_source::hand_over() {
   }
 }
 
-/// Brings librdkafka to where this partition should read, or stops it.
 void kafka_source::set_fetching(held_partition& x) {
   const auto now = steady_clock::now();
-  if (!x.paused && !x.misplaced && x.intake.should_pause()) {
-    client_->pause(x.what);
-    x.paused = true;
-  } else if (x.paused && (x.misplaced || x.intake.should_resume(now))) {
-    client_->resume(x.what);
-    x.paused = false;
-    x.misplaced = true;  // what librdkafka believes to be its position after a pause is not relied on
-  }
-  if (!x.misplaced || now < retry_due_) return;
-  if (const auto done = client_->seek(x.what, x.next)) {
-    x.misplaced = false;
-  } else {
-    retry_due_ = now + retry_pause;
-    log_line(log_level::debug, "source", "seek-failed")
-        .with("topic", x.what.topic)
-        .with("partition", x.what.partition)
-        .with("why", done.error().detail);
-  }
+  const auto done = x.steer(*client_, now, now >= retry_due_);
+  if (done) return;
+  retry_due_ = now + retry_pause;
+  log_line(log_level::debug, "source", "seek-failed")
+      .with("topic", x.what.topic)
+      .with("partition", x.what.partition)
+      .with("why", done.error().detail);
 }
 
 /// The log starts again below our position: librdkafka went back to the earliest record because the broker no longer has what we asked for.
@@ -268,7 +252,7 @@ void kafka_source::commit_before_losing() {
 // ---- group membership
 
 held_partition kafka_source::make_partition(const group_offset& from) const {
-  held_partition out{.what = from.what, .intake = source_intake(config_.in_flight_max), .lag = {}, .credit = {}};
+  held_partition out{{from.what, source_intake(config_.in_flight_max)}};
   const auto generation = generation_of(from.metadata);
   out.generation_kept = from.offset >= 0 && generation.has_value();
   out.generation = generation ? *generation : mint_generation(0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mailbox log: what is durable here is accepted. Implementations: embedded_log (SQLite); kafka_log follows.
+// The mailbox log: what is durable here is accepted. Implementations: embedded_log (SQLite), kafka_log.
 // Threads: append(), grant() and close_shard() may be called from any thread and never block; callbacks run on the log's own thread and must not block.
 #pragma once
 
@@ -24,13 +24,14 @@ struct appended {
   sequence seq;  ///< 0 unless appended
 };
 
-/// Called once per append, after fsync: one verdict an entry in their order, or the failure that left all of them unwritten.
+/// Called once per append, when all is durable: one verdict an entry in their order, or the failure that left all of them unwritten; with a log that does not
+/// judge duplicates some of them may have landed all the same.
 using append_done = std::function<void(result<std::vector<appended>>)>;
 
 /// A message as the log hands it to its shard.
 struct logged {
   message_ptr what;
-  origin came_from;                             ///< `from` is null where append already judged replays (embedded)
+  origin came_from;                             ///< `from` is null where append already judged replays
   dead_reason reason = dead_reason::malformed;  ///< for address::dead_letters()
   std::string detail;
 };
@@ -54,6 +55,8 @@ public:
   virtual ~message_log() = default;
   virtual std::uint32_t shard_count() const = 0;
   virtual std::uint32_t generation() const = 0;
+  /// True where append() drops replays and duplicates. Else every entry gets a seq, and whoever reads judges: replays by their origin, duplicates by the store.
+  virtual bool judges_duplicates() const { return true; }
 
   /// Queues entries for the next group commit; all of them or none. Entries of one caller keep their order.
   /// @returns false when `admission::bounded` and the queue is full; then nothing was taken and `done` is not called.
@@ -64,6 +67,8 @@ public:
   /// Allows `records` more.
   virtual void grant(shard_id shard, std::size_t records) = 0;
   virtual void close_shard(shard_id shard) = 0;
+  /// The store has everything below: for those who watch how far the log has been worked off. Nothing depends on it.
+  virtual void stored(shard_id, std::uint64_t /*next_offset*/) {}
 
   /// Offset that the next record of the shard will get: the end of what is durable.
   virtual std::uint64_t end_offset(shard_id shard) const = 0;

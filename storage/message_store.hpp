@@ -6,6 +6,7 @@
 #include "runtime/cursor.hpp"
 #include "runtime/error.hpp"
 #include "runtime/message.hpp"
+#include "runtime/origin_filter.hpp"
 #include "runtime/stored.hpp"
 
 #include <cstdint>
@@ -20,6 +21,7 @@ namespace doorstep {
 struct shard_position {
   shard_id shard{};
   std::uint64_t next_offset = 0;
+  std::vector<origin_position> origins{};  ///< where a log does not judge replays: what changed of its origin partitions; read back: all of them
 };
 
 /// A dead letter leaves by compare-and-set: nothing happens unless the row is still there, not requeued, and died as requeue number `requeue`.
@@ -40,6 +42,16 @@ struct store_batch {
   std::vector<dead_letter> dead;
   std::vector<shard_position> positions;
   std::vector<dead_letter_change> dead_changes{};
+  /// Set where the log does not judge duplicates: then `messages` are judged, in the order of the log, before they are stored. Called right before `done` of a
+  /// write that succeeded, if it is not empty, with those that are not stored because the same message was within the dedup window.
+  std::function<void(std::vector<message_ptr>)> duplicates{};
+};
+
+/// Who the store is, and beside which log it stands.
+struct store_identity {
+  std::string store_id;  ///< random, made with the store
+  std::string log_id;
+  std::uint32_t generation = 0;
 };
 
 /// When a write has to be durable.
@@ -69,6 +81,7 @@ public:
 
   /// True where appended messages are in the store by the same durable write, so that store_batch::messages stays empty.
   virtual bool shares_log() const = 0;
+  virtual store_identity identity() const = 0;
   /// Positions of all shards, read when the store was opened.
   virtual std::vector<shard_position> positions() const = 0;
 

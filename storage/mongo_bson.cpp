@@ -48,6 +48,15 @@ bson_out& bson_out::numbers(const char* key, const std::vector<std::uint64_t>& v
   return *this;
 }
 
+bson_out& bson_out::texts(const char* key, const std::vector<std::string>& value) & {
+  bson_t list;
+  bson_append_array_begin(raw(document_.get()), key, -1, &list);
+  for (std::size_t i = 0; i < value.size(); ++i)
+    bson_append_utf8(&list, std::to_string(i).c_str(), -1, value[i].data(), static_cast<int>(value[i].size()));
+  bson_append_array_end(raw(document_.get()), &list);
+  return *this;
+}
+
 bson_out& bson_out::parts(const char* key, const std::vector<bson_out>& value) & {
   bson_t list;
   bson_append_array_begin(raw(document_.get()), key, -1, &list);
@@ -106,6 +115,20 @@ std::vector<std::uint64_t> bson_in::numbers(const char* key) const {
   bson_iter_t at, inner;
   if (!bson_iter_init_find(&at, raw(document_), key) || !BSON_ITER_HOLDS_ARRAY(&at) || !bson_iter_recurse(&at, &inner)) return out;
   while (bson_iter_next(&inner)) out.push_back(static_cast<std::uint64_t>(bson_iter_as_int64(&inner)));
+  return out;
+}
+
+std::vector<std::string> bson_in::texts(const char* key) const {
+  std::vector<std::string> out;
+  bson_iter_t at, inner;
+  if (!bson_iter_init_find(&at, raw(document_), key) || !BSON_ITER_HOLDS_DOCUMENT(&at) || !bson_iter_recurse(&at, &inner)) return out;
+  while (bson_iter_next(&inner)) {
+    std::uint32_t size = 0;
+    if (BSON_ITER_HOLDS_UTF8(&inner)) {
+      const char* const bytes = bson_iter_utf8(&inner, &size);
+      out.emplace_back(bytes, size);
+    }
+  }
   return out;
 }
 

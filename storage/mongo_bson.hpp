@@ -27,6 +27,7 @@ public:
   bson_out& flag(const char* key, bool value) &;
   bson_out& part(const char* key, const bson_out& value) &;
   bson_out& numbers(const char* key, const std::vector<std::uint64_t>& value) &;
+  bson_out& texts(const char* key, const std::vector<std::string>& value) &;
   bson_out& parts(const char* key, const std::vector<bson_out>& value) &;
   const bson_document* bytes() const { return document_.get(); }
 
@@ -52,6 +53,8 @@ public:
   std::uint64_t count(const char* key) const { return static_cast<std::uint64_t>(number(key)); }
   bool flag(const char* key) const;
   std::vector<std::uint64_t> numbers(const char* key) const;
+  /// Every text of the document under `key`, whatever they are called.
+  std::vector<std::string> texts(const char* key) const;
 
 private:
   const bson_document* document_;

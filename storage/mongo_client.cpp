@@ -106,6 +106,8 @@ result<std::shared_ptr<mongo_pool>> mongo_pool::open(const store_config& options
   return std::shared_ptr<mongo_pool>(new mongo_pool(options, std::make_unique<impl>(pool)));
 }
 
+constexpr std::array collection_names{"messages", "cursors", "dead_letters", "shards", "state", "dedup"};  // as in mongo_collection
+
 struct mongo_connection::impl {
   explicit impl(std::shared_ptr<mongo_pool> from);
   ~impl();
@@ -122,7 +124,7 @@ struct mongo_connection::impl {
   const std::shared_ptr<mongo_pool> pool;
   mongoc_client_t* const client;
   handle<mongoc_database_t> database;
-  std::array<handle<mongoc_collection_t>, 5> collections;
+  std::array<handle<mongoc_collection_t>, collection_names.size()> collections;
 };
 
 mongo_connection::impl::impl(std::shared_ptr<mongo_pool> from) : pool(std::move(from)), client(mongoc_client_pool_pop(pool->impl_->pool)) {
@@ -135,10 +137,9 @@ mongo_connection::impl::impl(std::shared_ptr<mongo_pool> from) : pool(std::move(
   mongoc_read_concern_set_level(majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
   auto* const primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
   mongoc_database_set_write_concern(database.get(), durable);
-  constexpr std::array names{"messages", "cursors", "dead_letters", "shards", "state"};  // as in mongo_collection
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  for (std::size_t i = 0; i < collection_names.size(); ++i) {
     auto& one = collections[i];
-    one.reset(mongoc_database_get_collection(database.get(), names[i]));
+    one.reset(mongoc_database_get_collection(database.get(), collection_names[i]));
     mongoc_collection_set_write_concern(one.get(), durable);
     mongoc_collection_set_read_concern(one.get(), majority);
     mongoc_collection_set_read_prefs(one.get(), primary);
@@ -234,6 +235,12 @@ result<mongo_bulk_counts> mongo_connection::write(mongo_collection to, const std
     counts.removed += done->removed;
   }
   return counts;
+}
+
+result<void> mongo_connection::remove_all(mongo_collection from, const bson_out& filter) {
+  bson_error_t why{};
+  if (mongoc_collection_delete_many(impl_->at(from), raw(filter), nullptr, nullptr, &why)) return {};
+  return impl_->failed(why);
 }
 
 result<void> mongo_connection::command(const bson_out& what) {

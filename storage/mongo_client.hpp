@@ -31,7 +31,7 @@ private:
   const std::unique_ptr<impl> impl_;
 };
 
-enum class mongo_collection : std::uint8_t { messages, cursors, dead_letters, shards, state };
+enum class mongo_collection : std::uint8_t { messages, cursors, dead_letters, shards, state, dedup };
 
 /// One document's change in a bulk. A duplicate key says that it is done, or was overtaken.
 struct mongo_operation {
@@ -56,6 +56,7 @@ public:
   /// All of them, in no order, in commands of a bounded size; repeated until one passes without any error, so that nothing is taken for written that no server
   /// has confirmed.
   result<mongo_bulk_counts> write(mongo_collection to, const std::vector<mongo_operation>& all);
+  result<void> remove_all(mongo_collection from, const bson_out& filter);
   result<void> command(const bson_out& what);
   result<std::vector<std::string>> index_names(mongo_collection in);
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_format.hpp"
 
+#include "runtime/digest.hpp"
 #include "runtime/event.hpp"
+#include "storage/origin_text.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -27,6 +29,11 @@ std::string mongo_message_id(const address& to, sequence seq) {
   out += '#';
   out.append(digits - std::min(digits, number.size()), '0');
   return out += number;
+}
+
+std::string mongo_origin_field(const origin_partition& x) {
+  const auto digest = sha256(origin_name(x));
+  return base64url({reinterpret_cast<const char*>(digest.data()), 16});
 }
 
 bson_out document_of(const message& x) {

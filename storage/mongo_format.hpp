@@ -16,6 +16,9 @@ constexpr std::int64_t mongo_format_version = 1;
 /// "address#seq" with the seq in 16 digits: the same message has the same _id, whoever writes it, and however often.
 std::string mongo_message_id(const address& to, sequence seq);
 
+/// Of an origin partition, below `origins` of a shard: 22 letters that need no escape.
+std::string mongo_origin_field(const origin_partition& x);
+
 /// All fields but _id, which comes from the filter of the upsert.
 bson_out document_of(const message& x);
 bson_out document_of(const cursor_record& x);

@@ -3,6 +3,7 @@
 
 #include "runtime/digest.hpp"
 #include "storage/mongo_format.hpp"
+#include "storage/origin_text.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -38,56 +39,91 @@ result<void> make_indexes(mongo_connection& at) {
   bson_out by_arrival;
   by_arrival.number("kept", 1).number("_id", 1);
   if (auto made = make_index(at, "dead_letters", "kept_id", by_arrival); !made) return made;
+  if (auto made = make_index(at, "dedup", "appended", bson_with("appended", std::int64_t{1})); !made) return made;
+  if (auto there = check_index(at, mongo_collection::dedup, "appended"); !there) return there;
   if (auto there = check_index(at, mongo_collection::messages, "address_seq"); !there) return there;
   return check_index(at, mongo_collection::dead_letters, "kept_id");
 }
 
-failure contradiction(const std::string& what) {
-  return {ec::bad_config,
-          "the store in MongoDB " + what + "; give each log a store.database of its own, or start with the log that this store was made with",
-          "store.database"};
+/// What the store says of itself and of its log, with positions of all shards.
+struct known_state {
+  std::string store_id;
+  known_log log;
+  std::vector<std::vector<origin_position>> origins;
+};
+
+result<void> read_positions(mongo_connection& at, known_state& into) {
+  return at.find(mongo_collection::shards, {}, {}, [&](const bson_in& x) -> result<void> {
+    if (auto known = check_format(x); !known) return known;
+    const auto shard = x.count("_id");
+    if (shard >= into.log.positions.size()) return failure{ec::corrupt, "the store in MongoDB knows a shard " + std::to_string(shard), {}};
+    into.log.positions[shard] = x.count("next_offset");
+    for (const auto& text : x.texts("origins")) {
+      auto origin = origin_from_state(text);
+      if (!origin) return failure{ec::corrupt, "the origins of shard " + std::to_string(shard) + " in MongoDB cannot be read", {}};
+      into.origins[shard].push_back(std::move(*origin));
+    }
+    return {};
+  });
 }
 
-/// The first to come writes it; all read what stands there.
-result<std::string> identify(mongo_connection& at, const log_identity& log) {
-  bson_out whose;
-  whose.number("v", mongo_format_version).text("store_id", base64url(random_bytes(16))).text("log_id", log.id);
-  whose.number("shards", static_cast<std::int64_t>(log.ends.size())).number("generation", log.generation);
-  if (auto made = at.update_one(mongo_collection::state, bson_with("_id", "store"), bson_with("$setOnInsert", whose), true); !made)
-    return made.error();
-  std::string store_id;
+/// @returns an empty store_id where there is no store yet.
+result<known_state> read_state(mongo_connection& at) {
+  known_state out;
   auto found = at.find(mongo_collection::state, bson_with("_id", "store"), {}, [&](const bson_in& x) -> result<void> {
     if (auto known = check_format(x); !known) return known;
-    store_id = x.text("store_id");
-    if (x.count("shards") != log.ends.size())
-      return contradiction("has " + std::to_string(x.count("shards")) + " shards and the log " + std::to_string(log.ends.size()));
-    if (x.text("log_id") != log.id) return contradiction("belongs to another log");
-    if (x.count("generation") != log.generation) return contradiction("belongs to another generation of the log");
+    out.store_id = x.text("store_id");
+    out.log = {x.text("log_id"), static_cast<std::uint32_t>(x.number("generation")), std::vector<std::uint64_t>(x.count("shards"))};
+    out.origins.resize(x.count("shards"));
     return {};
   });
   if (!found) return found.error();
-  if (store_id.empty()) return failure{ec::corrupt, "the store in MongoDB has lost the document that says whose it is", {}};
-  return store_id;
+  if (auto read = read_positions(at, out); !read) return read.error();
+  return out;
+}
+
+/// Begins with a log: the first to come writes it, all read what stands there.
+result<known_state> begin_state(mongo_connection& at, const log_identity& log, const chosen_log& chosen) {
+  bson_out whose;
+  whose.number("v", mongo_format_version).text("store_id", base64url(random_bytes(16))).text("log_id", chosen.id);
+  whose.number("shards", static_cast<std::int64_t>(log.ends.size())).number("generation", chosen.generation);
+  if (auto made = at.update_one(mongo_collection::state, bson_with("_id", "store"), bson_with("$setOnInsert", whose), true); !made)
+    return made.error();
+  return read_state(at);
+}
+
+/// Positions of the former generation go first: after a crash in between the same is chosen again.
+result<known_state> begin_generation(mongo_connection& at, const chosen_log& chosen) {
+  if (auto gone = at.remove_all(mongo_collection::shards, {}); !gone) return gone.error();
+  bson_out whose;
+  whose.text("log_id", chosen.id).number("generation", chosen.generation);
+  auto filter = bson_with("_id", "store");
+  filter.part("generation", bson_with("$lt", static_cast<std::int64_t>(chosen.generation)));
+  if (auto set = at.update_one(mongo_collection::state, filter, bson_with("$set", whose), false); !set) return set.error();
+  return read_state(at);
+}
+
+result<known_state> settle_log(mongo_connection& at, const log_identity& log) {
+  auto known = read_state(at);
+  for (int round = 0; known && round < 3; ++round) {
+    auto chosen = choose_log(known->log, log, "the store in MongoDB", "store.database");
+    if (!chosen) return chosen.error();
+    if (!known->store_id.empty() && !chosen->anew) return known;
+    known = known->store_id.empty() ? begin_state(at, log, *chosen) : begin_generation(at, *chosen);
+  }
+  if (!known) return known;
+  return failure{ec::corrupt, "the store in MongoDB does not keep the document that says whose it is", {}};
 }
 
 }  // namespace
 
 result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log) {
+  auto known = settle_log(at, log);
+  if (!known) return known.error();
   mongo_identity out;
-  auto store_id = identify(at, log);
-  if (!store_id) return store_id.error();
-  out.store_id = std::move(*store_id);
+  out.who = {known->store_id, known->log.id, known->log.generation};
+  for (std::uint32_t i = 0; i < log.ends.size(); ++i) out.positions.push_back({shard_id{i}, known->log.positions[i], std::move(known->origins[i])});
   if (auto made = make_indexes(at); !made) return made.error();
-  for (std::uint32_t i = 0; i < log.ends.size(); ++i) out.positions.push_back({shard_id{i}, 0});
-  auto read = at.find(mongo_collection::shards, {}, {}, [&](const bson_in& x) -> result<void> {
-    if (auto known = check_format(x); !known) return known;
-    const auto shard = x.count("_id");
-    if (shard >= log.ends.size()) return contradiction("knows a shard " + std::to_string(shard));
-    out.positions[shard].next_offset = x.count("next_offset");
-    if (out.positions[shard].next_offset > log.ends[shard]) return contradiction("is ahead of the log in shard " + std::to_string(shard));
-    return {};
-  });
-  if (!read) return read.error();
   auto dead = at.count(mongo_collection::dead_letters, {});
   if (!dead) return dead.error();
   out.dead_letters = *dead;

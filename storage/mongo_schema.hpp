@@ -14,7 +14,7 @@
 namespace doorstep {
 
 struct mongo_identity {
-  std::string store_id;  ///< random, made with the store
+  store_identity who;
   std::vector<shard_position> positions;
   std::uint64_t dead_letters = 0;
 };

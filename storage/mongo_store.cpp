@@ -31,13 +31,13 @@ failure stopping() { return {ec::stopping, "the store is stopped", {}}; }
 }  // namespace
 
 struct mongo_store::impl {
-  impl(const config& options, std::shared_ptr<mongo_pool> p, mongo_identity who, const log_identity& log, metrics& m)
+  impl(const config& options, std::shared_ptr<mongo_pool> p, mongo_identity who, metrics& m)
       : counts(m),
         pool(std::move(p)),
         identity(std::move(who)),
-        generation(log.generation),
+        generation(identity.who.generation),
         stored_to(identity.positions),
-        writer(pool, doubts, counts),
+        writer(pool, doubts, options.log.dedup_window, counts),
         queue(1, options.log.batch_entries_max, milliseconds{0}, options.store.commit_interval) {
     queue.stop_appends();
     writing = std::thread([this] {
@@ -101,10 +101,12 @@ void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optio
     }
   }
   for (auto& x : writes) {
-    if (why)
+    if (why) {
       x.done(*why);
-    else
-      x.done({});
+      continue;
+    }
+    if (!x.duplicates.empty()) x.batch.duplicates(std::move(x.duplicates));
+    x.done({});
   }
 }
 
@@ -124,7 +126,7 @@ void mongo_store::impl::note_health(const std::optional<failure>& why) {
 sequence mongo_store::impl::complete_to(const address& user) const {
   const std::lock_guard lock(positions_mutex);
   const auto end = stored_to[static_cast<std::uint32_t>(shard_of(user, static_cast<std::uint32_t>(stored_to.size())))].next_offset;
-  return end == 0 ? sequence{} : sequence::at(generation, end - 1);
+  return sequence::before(generation, end);
 }
 
 template <class T, class Ask>
@@ -154,6 +156,7 @@ void mongo_store::impl::stop() {
 mongo_store::mongo_store(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
 mongo_store::~mongo_store() { stop(); }
 
+store_identity mongo_store::identity() const { return impl_->identity.who; }
 std::vector<shard_position> mongo_store::positions() const { return impl_->identity.positions; }
 
 void mongo_store::write(store_batch batch, urgency when, store_done<void> done) {
@@ -200,11 +203,11 @@ result<std::unique_ptr<message_store>> open_mongo_store(const config& options, c
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
   log_line(log_level::info, "store", "opened")
       .with("database", options.store.database)
-      .with("store_id", prepared->store_id)
+      .with("store_id", prepared->who.store_id)
       .with("shards", log.ends.size())
       .with("ms", took.count());
   return std::unique_ptr<message_store>(
-      std::make_unique<mongo_store>(std::make_unique<mongo_store::impl>(options, std::move(*pool), std::move(*prepared), log, counts)));
+      std::make_unique<mongo_store>(std::make_unique<mongo_store::impl>(options, std::move(*pool), std::move(*prepared), counts)));
 }
 
 }  // namespace doorstep

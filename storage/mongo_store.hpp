@@ -20,6 +20,7 @@ public:
   explicit mongo_store(std::unique_ptr<impl> x);
   ~mongo_store() override;
 
+  store_identity identity() const override;
   bool shares_log() const override { return false; }
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_writer.hpp"
 
+#include "storage/mongo_dedup.hpp"
 #include "storage/mongo_format.hpp"
+#include "storage/origin_text.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <map>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
 namespace doorstep {
@@ -51,7 +54,8 @@ std::optional<std::uint64_t> cursors_in_doubt::find(const address& user) const {
 }
 
 struct mongo_writer::impl {
-  impl(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& d, metrics& m) : at(std::move(pool)), doubts(d), counts(m) {}
+  impl(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& d, milliseconds window, metrics& m)
+      : at(std::move(pool)), doubts(d), counts(m), dedup(at, window) {}
 
   std::optional<failure> write_messages(std::span<store_work> works);
   std::optional<failure> write_dead(std::span<store_work> works);
@@ -61,18 +65,23 @@ struct mongo_writer::impl {
   mongo_connection at;
   cursors_in_doubt& doubts;
   metrics& counts;
+  mongo_dedup dedup;
   std::int64_t kept = 0;  ///< of the last dead letter: rises with each, by the clock where that is ahead
 };
 
-mongo_writer::mongo_writer(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts, metrics& counts)
-    : impl_(std::make_unique<impl>(std::move(pool), doubts, counts)) {}
+mongo_writer::mongo_writer(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts, milliseconds dedup_window, metrics& counts)
+    : impl_(std::make_unique<impl>(std::move(pool), doubts, dedup_window, counts)) {}
 mongo_writer::~mongo_writer() = default;
 
 std::optional<failure> mongo_writer::impl::write_messages(std::span<store_work> works) {
+  if (auto judged = dedup.judge(works); !judged) return judged.error();
   std::vector<mongo_operation> all;
   for (const auto& work : works) {
-    for (const auto& x : work.batch.messages)
+    const std::unordered_set<message_ptr> duplicates(work.duplicates.begin(), work.duplicates.end());
+    for (const auto& x : work.batch.messages) {
+      if (duplicates.contains(x)) continue;
       all.push_back({mongo_operation::kind::upsert, bson_with("_id", mongo_message_id(x->to, x->seq)), bson_with("$setOnInsert", document_of(*x))});
+    }
   }
   return failure_of(at.write(mongo_collection::messages, all));
 }
@@ -128,18 +137,29 @@ std::optional<failure> mongo_writer::impl::write_cursors(const newest_cursors& n
 }
 
 std::optional<failure> mongo_writer::impl::write_positions(std::span<store_work> works) {
-  std::map<std::uint32_t, std::uint64_t> furthest;
+  struct standing {
+    std::uint64_t offset = 0;
+    std::map<std::string, std::string> origins;  ///< field -> state
+  };
+  std::map<std::uint32_t, standing> furthest;
   for (const auto& work : works) {
     for (const auto& x : work.batch.positions) {
-      auto& offset = furthest[static_cast<std::uint32_t>(x.shard)];
-      offset = std::max(offset, x.next_offset);
+      auto& at_shard = furthest[static_cast<std::uint32_t>(x.shard)];
+      if (x.next_offset < at_shard.offset) continue;
+      at_shard.offset = x.next_offset;
+      for (const auto& origin : x.origins) at_shard.origins["origins." + mongo_origin_field(origin.from)] = origin_state(origin);
     }
   }
   std::vector<mongo_operation> all;
-  for (const auto& [shard, offset] : furthest) {
-    auto change = bson_with("$max", bson_with("next_offset", static_cast<std::int64_t>(offset)));
+  for (const auto& [shard, x] : furthest) {
+    // Offset and origins rise together, so a late write changes neither: the insert that is then tried runs into its _id.
+    auto filter = bson_with("_id", static_cast<std::int64_t>(shard));
+    filter.part("next_offset", bson_with("$lt", static_cast<std::int64_t>(x.offset)));
+    auto set = bson_with("next_offset", static_cast<std::int64_t>(x.offset));
+    for (const auto& [field, state] : x.origins) set.text(field.c_str(), state);
+    auto change = bson_with("$set", set);
     change.part("$setOnInsert", bson_with("v", mongo_format_version));
-    all.push_back({mongo_operation::kind::upsert, bson_with("_id", static_cast<std::int64_t>(shard)), std::move(change)});
+    all.push_back({mongo_operation::kind::upsert, std::move(filter), std::move(change)});
   }
   return failure_of(at.write(mongo_collection::shards, all));
 }
@@ -161,6 +181,10 @@ std::optional<failure> mongo_writer::run(std::span<store_work> works) {
   }
   impl_->doubts.settle(newest);
   if (auto why = impl_->write_positions(works)) return why;
+  std::size_t duplicates = 0;
+  for (const auto& work : works) duplicates += work.duplicates.size();
+  impl_->counts.duplicates.add(static_cast<double>(duplicates));
+  impl_->dedup.reap();
   impl_->counts.store_commits.add();
   impl_->counts.commit_time.observe(std::chrono::steady_clock::now() - began);
   return {};

@@ -34,9 +34,9 @@ private:
 
 class mongo_writer {
 public:
-  mongo_writer(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts, metrics& counts);
+  mongo_writer(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts, milliseconds dedup_window, metrics& counts);
   ~mongo_writer();
-  /// Writes them all. @returns what went wrong; then any part of them may be stored, and all of it may be written again.
+  /// Writes them all, and fills in which messages are duplicates where a batch asks for it. @returns what went wrong; then any part of them may be stored, and all of it may be written again.
   std::optional<failure> run(std::span<store_work> works);
 
 private:

@@ -32,7 +32,7 @@ struct source_record {
   std::optional<std::string_view> value;  ///< none: a tombstone
   unix_ms timestamp;
 
-  std::shared_ptr<const char[]> bytes;  ///< what the views are of; null until own()
+  std::shared_ptr<const char[]> bytes{};  ///< what the views are of; null until own()
 
   /// Copies what the views are of, and makes them views of the copy. Copies of the record share it.
   void own() {

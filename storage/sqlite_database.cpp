@@ -88,7 +88,7 @@ sqlite_database::~sqlite_database() {
   stop_store();
 }
 
-result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& options, metrics& counts, bool owns_log) {
+result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& options, metrics& counts, const log_identity* beside) {
   const auto began = std::chrono::steady_clock::now();
   auto lock = file_lock::take(options.store.path);
   if (!lock) return lock.error();
@@ -98,12 +98,12 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
         .with("path", options.store.path)
         .with("effect", "what was pushed may come again, flagged; nothing is lost");
   counts.started_after_crash.set(crashed ? 1 : 0);
-  auto writer = sqlite_writer::open(options, owns_log, counts);
+  auto writer = sqlite_writer::open(options, beside, counts);
   if (!writer) return writer.error();
   auto reader = sqlite_reader::open(options.store, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
   if (!reader) return reader.error();
-  auto made = std::make_unique<impl>(options, counts, owns_log, std::move(*lock), std::move(*writer), std::move(*reader));
-  counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));
+  auto made = std::make_unique<impl>(options, counts, beside == nullptr, std::move(*lock), std::move(*writer), std::move(*reader));
+  if (beside == nullptr) counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));
   made->start();
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
   log_line(log_level::info, "store", "opened")
@@ -156,10 +156,12 @@ void sqlite_database::impl::settle(std::vector<append_work>& appends, std::vecto
   }
   for (auto& x : writes) {
     if (!x.batch.cursors.empty()) crash_point("cursor-committed");
-    if (why)
+    if (why) {
       x.done(*why);
-    else
-      x.done({});
+      continue;
+    }
+    if (!x.duplicates.empty()) x.batch.duplicates(std::move(x.duplicates));
+    x.done({});
   }
 }
 
@@ -209,6 +211,7 @@ void sqlite_database::stop_log() {
 }
 
 bool sqlite_database::owns_log() const { return impl_->owns_log; }
+store_identity sqlite_database::identity() const { return {impl_->identity.store_id, impl_->identity.log_id, impl_->identity.generation}; }
 std::vector<shard_position> sqlite_database::positions() const { return impl_->start_positions; }
 
 void sqlite_database::write(store_batch batch, urgency when, store_done<void> done) {

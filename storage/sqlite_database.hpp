@@ -5,6 +5,7 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
+#include "storage/log_identity.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
 
@@ -14,8 +15,8 @@ namespace doorstep {
 
 class sqlite_database {
 public:
-  /// @param owns_log false where messages come with a seq from another log.
-  static result<std::shared_ptr<sqlite_database>> open(const config& options, metrics& counts, bool owns_log);
+  /// @param beside another log, that messages come from with a seq; null where the file is the log as well.
+  static result<std::shared_ptr<sqlite_database>> open(const config& options, metrics& counts, const log_identity* beside);
   ~sqlite_database();
 
   // what embedded_log does
@@ -33,6 +34,7 @@ public:
 
   // what sqlite_store does
   bool owns_log() const;
+  store_identity identity() const;
   std::vector<shard_position> positions() const;
   void write(store_batch batch, urgency when, store_done<void> done);
   void load(address user, std::size_t limit, store_done<stored_mailbox> done);
@@ -46,14 +48,15 @@ private:
   std::unique_ptr<impl> impl_;
 };
 
-/// The embedded engines on one file, store.path.
-struct embedded_engines {
+/// A log and the store beside it. `database` where the log is in a file.
+struct engines {
   std::shared_ptr<sqlite_database> database;
   std::unique_ptr<message_log> log;
   std::unique_ptr<message_store> store;
 };
-result<embedded_engines> open_embedded(const config& options, metrics& counts);
+/// Both on one file, store.path.
+result<engines> open_embedded(const config& options, metrics& counts);
 /// The log alone, for a store elsewhere; `store` stays null.
-result<embedded_engines> open_embedded_log(const config& options, metrics& counts);
+result<engines> open_embedded_log(const config& options, metrics& counts);
 
 }  // namespace doorstep

@@ -16,7 +16,7 @@ namespace doorstep {
 
 struct sqlite_dedup::statements {
   explicit statements(SQLite::Database& db)
-      : row(db, "SELECT id, requeue, appended FROM message WHERE row = ?"),
+      : row(db, "SELECT id, requeue, appended, seq FROM message WHERE row = ?"),
         chunk(db, "SELECT keys FROM dedup_chunk WHERE run = ? AND first_key <= ? ORDER BY first_key DESC LIMIT 1") {}
   SQLite::Statement row, chunk;
 };
@@ -53,15 +53,16 @@ unix_ms sqlite_dedup::load() {
   return now;
 }
 
-bool sqlite_dedup::matches(std::uint64_t row, const log_entry& entry) {
+bool sqlite_dedup::matches(std::uint64_t row, const question& x) {
   auto& q = sql_->row;
   q.reset();
   q.bind(1, static_cast<std::int64_t>(row));
   if (!q.executeStep()) return false;
-  const bool same = q.getColumn(0).getString() == entry.id && q.getColumn(1).getUInt() == entry.requeue;
-  const auto age = entry.appended.value - q.getColumn(2).getInt64();
+  const bool same = q.getColumn(0).getString() == x.id && q.getColumn(1).getUInt() == x.requeue;
+  const auto age = x.appended.value - q.getColumn(2).getInt64();
+  const bool itself = x.seq && static_cast<std::uint64_t>(q.getColumn(3).getInt64()) == x.seq.value;
   q.reset();
-  return same && age < window_.count();
+  return same && !itself && age < window_.count();
 }
 
 void sqlite_dedup::rows_on_disk(std::uint64_t key, std::vector<std::uint64_t>& rows) {
@@ -77,12 +78,12 @@ void sqlite_dedup::rows_on_disk(std::uint64_t key, std::vector<std::uint64_t>& r
   }
 }
 
-bool sqlite_dedup::is_duplicate(const log_entry& entry, std::uint64_t key, std::uint64_t staged) {
-  if (staged != 0 && matches(staged, entry)) return true;
-  if (const auto row = tail_.row_of_key(key); row != 0 && matches(row, entry)) return true;
+bool sqlite_dedup::is_duplicate(const question& x, std::uint64_t key, std::uint64_t staged) {
+  if (staged != 0 && matches(staged, x)) return true;
+  if (const auto row = tail_.row_of_key(key); row != 0 && matches(row, x)) return true;
   rows_.clear();
   rows_on_disk(key, rows_);
-  return std::any_of(rows_.begin(), rows_.end(), [&](std::uint64_t row) { return matches(row, entry); });
+  return std::any_of(rows_.begin(), rows_.end(), [&](std::uint64_t row) { return matches(row, x); });
 }
 
 std::vector<std::uint64_t> sqlite_dedup::expired(unix_ms now) {

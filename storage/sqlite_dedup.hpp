@@ -26,8 +26,15 @@ public:
   /// Reads the keys of the runs that may still matter. Judged by the youngest run, not by the clock: one that jumps must not make us forget.
   /// @returns the youngest run's time.
   unix_ms load();
+  /// What is judged. `seq` where it has one already: the row that holds this very message is none that it duplicates.
+  struct question {
+    const std::string& id;
+    std::uint32_t requeue = 0;
+    unix_ms appended;
+    sequence seq{};
+  };
   /// `staged`: the row this transaction accepted the key with, 0 = none.
-  bool is_duplicate(const log_entry& entry, std::uint64_t key, std::uint64_t staged);
+  bool is_duplicate(const question& x, std::uint64_t key, std::uint64_t staged);
   /// A run that is now on disk.
   void remember(std::uint64_t run, unix_ms newest, std::span<const std::uint64_t> keys) { filter_.add(run, newest, keys); }
   /// Runs that nobody needs any longer, to be deleted.
@@ -35,7 +42,7 @@ public:
 
 private:
   struct statements;
-  bool matches(std::uint64_t row, const log_entry& entry);
+  bool matches(std::uint64_t row, const question& x);
   void rows_on_disk(std::uint64_t key, std::vector<std::uint64_t>& rows);
 
   SQLite::Database& db_;

@@ -179,7 +179,7 @@ result<stored_page> sqlite_reader::impl::page(const address& user, const tail_in
   places_on_disk(address_key(user.text()), after, bound(view), limit + 1, places);
   places.insert(places.end(), view.places.begin(), view.places.end());
   stored_page out;
-  out.complete_to = view.end == 0 ? sequence{} : sequence::at(identity.generation, view.end - 1);
+  out.complete_to = sequence::before(identity.generation, view.end);
   for (const auto& at : places) {
     if (out.messages.size() == limit) {
       out.more = true;

@@ -2,6 +2,8 @@
 // Recovery: no special path but reading. A segment whose flush a crash cut short is formed again with the same rows, so its index rows come out the same.
 #include "storage/sqlite_recovery.hpp"
 
+#include "storage/origin_text.hpp"
+
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Statement.h>
@@ -69,6 +71,17 @@ recovered_state read_state(SQLite::Database& db) {
   while (q.executeStep()) {
     out.offsets.push_back(static_cast<std::uint64_t>(q.getColumn(0).getInt64()));
     out.positions.push_back(static_cast<std::uint64_t>(q.getColumn(1).getInt64()));
+  }
+  return out;
+}
+
+result<std::vector<std::vector<origin_position>>> read_shard_origins(SQLite::Database& db, std::size_t shards) {
+  std::vector<std::vector<origin_position>> out(shards);
+  SQLite::Statement q(db, "SELECT shard, name, state FROM shard_origin");
+  while (q.executeStep()) {
+    auto at = origin_from_state(text(q.getColumn(2)));
+    if (!at) return failure{ec::corrupt, "the state of the origin " + q.getColumn(1).getString() + " cannot be read", {}};
+    out.at(q.getColumn(0).getUInt()).push_back(std::move(*at));
   }
   return out;
 }

@@ -22,6 +22,8 @@ struct recovered_state {
   std::vector<std::uint64_t> offsets, positions;  ///< by shard
 };
 recovered_state read_state(SQLite::Database& db);
+/// By shard: the origin partitions of a log that does not judge replays. @returns ec::corrupt where one cannot be read.
+result<std::vector<std::vector<origin_position>>> read_shard_origins(SQLite::Database& db, std::size_t shards);
 
 struct recovered_rows {
   tail_index& tail;

@@ -53,6 +53,9 @@ CREATE TABLE dead_letter (entry INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ad
 ALTER TABLE dead_letter ADD COLUMN requeue INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE dead_letter ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
 )",
+    R"(
+CREATE TABLE shard_origin (shard INTEGER NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 
@@ -79,7 +82,47 @@ result<void> migrate(SQLite::Database& db, const std::string& path) {
   return {};
 }
 
-result<database_identity> identify(SQLite::Database& db, const std::string& path, std::uint32_t shards) {
+/// What the file says of the log that filled it. Until log_id was written down that was its own.
+known_log log_known_to(SQLite::Database& db, const database_identity& file) {
+  known_log out{{}, file.generation, {}};
+  SQLite::Statement id(db, "SELECT value FROM state WHERE name = 'log_id'");
+  if (id.executeStep())
+    out.id = id.getColumn(0).getString();
+  else if (db.execAndGet("SELECT EXISTS (SELECT 1 FROM message)").getInt() != 0)
+    out.id = file.store_id;
+  SQLite::Statement positions(db, "SELECT position FROM shard ORDER BY shard");
+  while (positions.executeStep()) out.positions.push_back(static_cast<std::uint64_t>(positions.getColumn(0).getInt64()));
+  return out;
+}
+
+result<void> settle_log(SQLite::Database& db, const std::string& path, const log_identity* beside, database_identity& file) {
+  const auto known = log_known_to(db, file);
+  if (beside == nullptr && !known.id.empty() && known.id != file.store_id)
+    return failure{ec::bad_config, path + " holds the messages of a log in Kafka; set log.engine = \"kafka\", or another store.path", "store.path"};
+  chosen_log chosen{file.store_id, file.generation, false};
+  if (beside != nullptr) {
+    auto agreed = choose_log(known, *beside, "the store " + path, "store.path");
+    if (!agreed) return agreed.error();
+    chosen = std::move(*agreed);
+  }
+  SQLite::Statement keep(db, "INSERT OR REPLACE INTO state VALUES (?, ?)");
+  keep.bind(1, "log_id");
+  keep.bind(2, chosen.id);
+  keep.exec();
+  keep.reset();
+  keep.bind(1, "generation");
+  keep.bind(2, static_cast<std::int64_t>(chosen.generation));
+  keep.exec();
+  if (chosen.anew) {
+    db.exec("UPDATE shard SET position = 0");
+    db.exec("DELETE FROM shard_origin");
+  }
+  file.log_id = chosen.id;
+  file.generation = chosen.generation;
+  return {};
+}
+
+result<database_identity> identify(SQLite::Database& db, const std::string& path, std::uint32_t shards, const log_identity* beside) {
   SQLite::Transaction transaction(db);
   SQLite::Statement insert(db, "INSERT OR IGNORE INTO state VALUES (?, ?)");
   const auto keep = [&](const char* name, const auto& value) {
@@ -93,13 +136,14 @@ result<database_identity> identify(SQLite::Database& db, const std::string& path
   keep("generation", std::int64_t{0});
   keep("indexed_row", std::int64_t{0});
   const auto read = [&](const char* name) { return db.execAndGet(std::string("SELECT value FROM state WHERE name = '") + name + "'"); };
-  const database_identity out{read("store_id").getString(), read("shards").getUInt(), read("generation").getUInt()};
+  database_identity out{read("store_id").getString(), {}, read("shards").getUInt(), read("generation").getUInt()};
   if (out.shards != shards)
     return failure{ec::bad_config,
                    path + " was made with " + std::to_string(out.shards) + " shards and the configuration says " + std::to_string(shards) +
                        ": set log.shards = " + std::to_string(out.shards) + ", or start anew with another store.path",
                    "log.shards"};
   for (std::uint32_t i = 0; i < shards; ++i) db.exec("INSERT OR IGNORE INTO shard VALUES (" + std::to_string(i) + ", 0, 0)");
+  if (auto settled = settle_log(db, path, beside, out); !settled) return settled.error();
   transaction.commit();
   return out;
 }
@@ -144,7 +188,8 @@ file_lock::~file_lock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, database_identity& identity) {
+result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, const log_identity* beside,
+                                                           database_identity& identity) {
   try {
     auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX, 5000);
     db->exec("PRAGMA page_size = 8192");
@@ -155,7 +200,7 @@ result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& s
     db->exec("PRAGMA cache_size = -" + std::to_string(store.cache_bytes / 1024));
     db->exec("PRAGMA temp_store = MEMORY");
     if (auto migrated = migrate(*db, store.path); !migrated) return migrated.error();
-    auto found = identify(*db, store.path, shards);
+    auto found = identify(*db, store.path, shards, beside);
     if (!found) return found.error();
     identity = *found;
     return db;

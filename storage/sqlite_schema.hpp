@@ -5,6 +5,7 @@
 
 #include "runtime/config.hpp"
 #include "runtime/error.hpp"
+#include "storage/log_identity.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -40,13 +41,16 @@ bool was_stopped_cleanly(const std::string& database_path);
 /// What the file says about itself.
 struct database_identity {
   std::string store_id;  ///< random, made with the file
+  std::string log_id;    ///< store_id where the file is the log as well
   std::uint32_t shards = 0;
   std::uint32_t generation = 0;
 };
 
 /// Makes the file and its directory where missing, brings the tables to this version.
 /// @returns ec::bad_config for another shard count or a file that is not ours, ec::unsupported for a newer version, ec::unavailable for the world.
-result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, database_identity& identity);
+/// @param beside the log that the store stands beside; null where the file is the log as well
+result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, const log_identity* beside,
+                                                           database_identity& identity);
 /// A second connection to a file that open_for_writing() has prepared.
 result<std::unique_ptr<SQLite::Database>> open_for_reading(const store_config& store);
 

@@ -12,6 +12,7 @@ sqlite_store::sqlite_store(std::shared_ptr<sqlite_database> database) : database
 sqlite_store::~sqlite_store() { database_->stop_store(); }
 
 bool sqlite_store::shares_log() const { return database_->owns_log(); }
+store_identity sqlite_store::identity() const { return database_->identity(); }
 std::vector<shard_position> sqlite_store::positions() const { return database_->positions(); }
 void sqlite_store::write(store_batch batch, urgency when, store_done<void> done) { database_->write(std::move(batch), when, std::move(done)); }
 void sqlite_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
@@ -25,26 +26,26 @@ void sqlite_store::dead_letters(dead_letter_query query, store_done<std::vector<
 }
 void sqlite_store::stop() { database_->stop_store(); }
 
-result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, metrics& counts) {
-  auto database = sqlite_database::open(options, counts, false);
+result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, const log_identity& log, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, &log);
   if (!database) return database.error();
   return std::unique_ptr<message_store>(std::make_unique<sqlite_store>(std::move(*database)));
 }
 
-result<embedded_engines> open_embedded(const config& options, metrics& counts) {
-  auto database = sqlite_database::open(options, counts, true);
+result<engines> open_embedded(const config& options, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, nullptr);
   if (!database) return database.error();
   auto log = std::make_unique<embedded_log>(*database);
   auto store = std::make_unique<sqlite_store>(*database);
-  return embedded_engines{std::move(*database), std::move(log), std::move(store)};
+  return engines{std::move(*database), std::move(log), std::move(store)};
 }
 
-result<embedded_engines> open_embedded_log(const config& options, metrics& counts) {
-  auto database = sqlite_database::open(options, counts, true);
+result<engines> open_embedded_log(const config& options, metrics& counts) {
+  auto database = sqlite_database::open(options, counts, nullptr);
   if (!database) return database.error();
   (*database)->stop_store();  // nothing is written but the log, so its stop is the database's
   auto log = std::make_unique<embedded_log>(*database);
-  return embedded_engines{std::move(*database), std::move(log), nullptr};
+  return engines{std::move(*database), std::move(log), nullptr};
 }
 
 }  // namespace doorstep

@@ -15,6 +15,7 @@ public:
   ~sqlite_store() override;
 
   bool shares_log() const override;
+  store_identity identity() const override;
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;
   void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
@@ -27,6 +28,7 @@ private:
 };
 
 /// A store of its own, beside another log: messages come with write().
-result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, metrics& counts);
+/// @returns ec::bad_config where it belongs to another log.
+result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, const log_identity& log, metrics& counts);
 
 }  // namespace doorstep

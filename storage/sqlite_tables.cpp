@@ -2,6 +2,8 @@
 // Prepared statements of the writing connection. Texts are bound without a copy: each statement is stepped before its caller's strings go away.
 #include "storage/sqlite_tables.hpp"
 
+#include "storage/origin_text.hpp"
+
 #include "runtime/event.hpp"
 
 #include <SQLiteCpp/Column.h>
@@ -23,7 +25,8 @@ SQLite::Statement& again(SQLite::Statement& x) {
 
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
-  SQLite::Statement begin, commit, message, next_offset, position, origin, origin_at, journal, dead, dead_before, requeued, purged, last_seq;
+  SQLite::Statement begin, commit, message, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before, requeued, purged,
+      last_seq;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
@@ -32,6 +35,7 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
       position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
+      shard_origin(db, "INSERT OR REPLACE INTO shard_origin VALUES (?, ?, ?)"),
       origin(db, "INSERT INTO origin (source, generation, topic, partition, floor, rescan) VALUES (?, ?, ?, ?, 0, 0)"),
       origin_at(db, "UPDATE origin SET floor = ?, rescan = ? WHERE id = ?"),
       journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
@@ -89,6 +93,14 @@ void sqlite_tables::position(const shard_position& x) {
   auto& q = again(sql_->position);
   q.bind(1, as_stored(x.next_offset));
   q.bind(2, static_cast<std::int64_t>(x.shard));
+  q.exec();
+}
+
+void sqlite_tables::shard_origin(shard_id shard, const origin_position& x) {
+  auto& q = again(sql_->shard_origin);
+  q.bind(1, static_cast<std::int64_t>(shard));
+  q.bind(2, origin_name(x.from));
+  q.bind(3, origin_state(x));
   q.exec();
 }
 

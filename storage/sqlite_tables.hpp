@@ -42,6 +42,7 @@ public:
   void insert(const message_row& x);
   void next_offset(std::uint32_t shard, std::uint64_t offset);
   void position(const shard_position& x);
+  void shard_origin(shard_id shard, const origin_position& x);
   std::int64_t insert_origin(const origin_partition& x);
   void origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan);
   void insert_journal(std::uint64_t entry, const std::string& records);

@@ -67,7 +67,8 @@ struct sqlite_writer::impl {
   appended place(const log_entry& entry);
   void insert(const message& x, const log_entry* from, std::uint32_t shard, std::uint64_t key);
   std::int64_t origin_id(const std::shared_ptr<const origin_partition>& from);
-  void stage(const store_batch& batch);
+  void stage(store_work& work);
+  bool is_stored(const message& x, std::uint64_t address, std::uint32_t shard);
   void take_over(bool appends, bool writes);
   failure give_back(const SQLite::Exception& x, std::span<append_work> appends);
 
@@ -78,6 +79,7 @@ struct sqlite_writer::impl {
   std::unique_ptr<SQLite::Database> db;
   sqlite_tables sql;
   std::vector<std::uint64_t> offsets, positions;
+  std::vector<std::vector<origin_position>> shard_origins;  ///< as they were at the start
   tail_index tail;
   cursor_book cursors;
   sqlite_dedup dedup;
@@ -98,9 +100,10 @@ struct sqlite_writer::impl {
 sqlite_writer::sqlite_writer(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
 sqlite_writer::~sqlite_writer() = default;
 
-result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options, bool owns_log, metrics& counts) {
+result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options, const log_identity* beside, metrics& counts) {
   database_identity identity;
-  auto db = open_for_writing(options.store, static_cast<std::uint32_t>(options.log.shards), identity);
+  const bool owns_log = beside == nullptr;
+  auto db = open_for_writing(options.store, static_cast<std::uint32_t>(options.log.shards), beside, identity);
   if (!db) return db.error();
   try {
     auto start = read_state(**db);
@@ -108,6 +111,9 @@ result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options
     recovered_rows into{made->tail, made->cursors, made->origins, made->origin_ids, segment_rows, owns_log};
     if (auto done = recover_rows(*made->db, into); !done)
       return failure{done.error().code, options.store.path + ": " + done.error().detail, "store.path"};
+    auto shard_origins = read_shard_origins(*made->db, made->positions.size());
+    if (!shard_origins) return failure{shard_origins.error().code, options.store.path + ": " + shard_origins.error().detail, "store.path"};
+    made->shard_origins = std::move(*shard_origins);
     made->next_row = into.next_row;
     made->next_entry = into.next_entry;
     made->flusher.reap(made->dedup.load());
@@ -126,7 +132,8 @@ bool sqlite_writer::flush_pending() const { return impl_->flusher.pending() && !
 
 std::vector<shard_position> sqlite_writer::positions() const {
   std::vector<shard_position> out;
-  for (std::size_t i = 0; i < impl_->positions.size(); ++i) out.push_back({shard_id{static_cast<std::uint32_t>(i)}, impl_->positions[i]});
+  for (std::size_t i = 0; i < impl_->positions.size(); ++i)
+    out.push_back({shard_id{static_cast<std::uint32_t>(i)}, impl_->positions[i], impl_->shard_origins[i]});
   return out;
 }
 
@@ -155,7 +162,7 @@ void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<
     work.verdicts.reserve(work.entries.size());
     for (const auto& entry : work.entries) work.verdicts.push_back(place(entry));
   }
-  for (const auto& work : writes) stage(work.batch);
+  for (auto& work : writes) stage(work);
   for (std::uint32_t i = 0; i < offsets.size(); ++i) {
     if (staged.offsets[i] != offsets[i]) sql.next_offset(i, staged.offsets[i]);
     if (staged.positions[i] != positions[i]) sql.position({shard_id{i}, staged.positions[i]});
@@ -182,7 +189,7 @@ appended sqlite_writer::impl::place(const log_entry& entry) {
   }
   const auto key = dedup_key(entry.id, entry.requeue);
   const auto mine = staged.keys.find(key);
-  if (dedup.is_duplicate(entry, key, mine == staged.keys.end() ? 0 : mine->second)) {
+  if (dedup.is_duplicate({entry.id, entry.requeue, entry.appended}, key, mine == staged.keys.end() ? 0 : mine->second)) {
     ++staged.duplicates;
     return {verdict::duplicate, {}};
   }
@@ -216,21 +223,36 @@ std::int64_t sqlite_writer::impl::origin_id(const std::shared_ptr<const origin_p
   return last_origin_id = id;
 }
 
-void sqlite_writer::impl::stage(const store_batch& batch) {
+/// Messages of one address come in order, so one that is not above the last was written before.
+bool sqlite_writer::impl::is_stored(const message& x, std::uint64_t address, std::uint32_t shard) {
+  auto& last = staged.last_seqs[address];
+  if (last == 0) {
+    const auto newest = tail.of(address, shard, 0, 0).places;
+    last = newest.empty() ? sql.last_seq(address) : newest.back().seq;
+  }
+  if (x.seq.value <= last) return true;
+  last = x.seq.value;
+  return false;
+}
+
+void sqlite_writer::impl::stage(store_work& work) {
+  const auto& batch = work.batch;
+  work.duplicates.clear();
   for (const auto& x : batch.messages) {
     const auto address = address_key(x->to.text());
     const auto shard = static_cast<std::uint32_t>(shard_of(x->to, identity.shards));
-    auto& last = staged.last_seqs[address];
-    if (last == 0) {
-      const auto newest = tail.of(address, shard, 0, 0).places;
-      last = newest.empty() ? sql.last_seq(address) : newest.back().seq;
-    }
-    if (x->seq.value <= last)  // messages of one address come in order, so this one was written before
-      continue;
-    last = x->seq.value;
-    const auto text = to_json(*x->what);
     const auto key = dedup_key(x->id, x->requeue);
+    if (batch.duplicates) {
+      const auto mine = staged.keys.find(key);
+      if (dedup.is_duplicate({x->id, x->requeue, x->appended, x->seq}, key, mine == staged.keys.end() ? 0 : mine->second)) {
+        work.duplicates.push_back(x);
+        continue;
+      }
+    }
+    if (is_stored(*x, address, shard)) continue;
+    const auto text = to_json(*x->what);
     const std::string no_detail;
+    staged.keys[key] = staged.next_row;
     sql.insert({staged.next_row, shard, x->seq.value, x->to.text(), &x->id, x->appended, x->requeue, 0, 0, {}, &no_detail, &text});
     staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended});
     ++staged.next_row;
@@ -239,8 +261,11 @@ void sqlite_writer::impl::stage(const store_batch& batch) {
   for (const auto& x : batch.dead_changes) staged.dead -= sql.change(x);
   for (const auto& x : batch.positions) {
     auto& at = staged.positions.at(static_cast<std::uint32_t>(x.shard));
+    if (x.next_offset >= at)
+      for (const auto& origin : x.origins) sql.shard_origin(x.shard, origin);
     at = std::max(at, x.next_offset);
   }
+  staged.duplicates += work.duplicates.size();
   staged.cursors.insert(staged.cursors.end(), batch.cursors.begin(), batch.cursors.end());
 }
 

@@ -6,6 +6,7 @@
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
 #include "storage/commit_queue.hpp"
+#include "storage/log_identity.hpp"
 #include "storage/sqlite_cursors.hpp"
 #include "storage/sqlite_schema.hpp"
 #include "storage/sqlite_tail.hpp"
@@ -20,8 +21,8 @@ namespace doorstep {
 
 class sqlite_writer {
 public:
-  /// `owns_log`: rows get their seq here; otherwise they come with one, from another log.
-  static result<std::unique_ptr<sqlite_writer>> open(const config& options, bool owns_log, metrics& counts);
+  /// @param beside the log that messages come from, with a seq; null where rows get theirs here.
+  static result<std::unique_ptr<sqlite_writer>> open(const config& options, const log_identity* beside, metrics& counts);
   ~sqlite_writer();
 
   const database_identity& identity() const;

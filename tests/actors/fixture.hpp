@@ -80,7 +80,9 @@ protected:
     std::shared_ptr<connection_handler> handler;
   };
 
-  explicit house_in_a_bottle(bool store_shares_log = true) : store_(log_, store_shares_log) { set_log_output("off", "text"); }
+  explicit house_in_a_bottle(bool store_shares_log = true, memory_log_options log = {}) : log_(log), store_(log_, store_shares_log) {
+    set_log_output("off", "text");
+  }
 
   void SetUp() override {
     auto make_writer = &writer;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults under load, judged by the oracle. Today: kill -9 of the embedded engine, at random moments and at the named points of runtime/test_points.hpp in turn.
+"""Faults under load, judged by the oracle. Today: kill -9 of the server, at random moments and at the named points of runtime/test_points.hpp in turn.
 
 scripts/chaos kill --engine embedded --kills 10 --seed 7 [--rate 1000 --users 200 --seconds-between 1 --kafka 127.0.0.1:9092 ...]
+scripts/chaos kill --engine kafka-mongo --kafka 127.0.0.1:9092 --kills 10 --seed 7 --rate 300
+The log of kafka-mongo is in that broker as well; its store is in a server of the run's own (scripts/mongodb).
 
 Prints the checker's line and one of figures. Exits 1 when a promise was broken (the folder is kept, and how to replay it is said), 2 when the run itself failed.
 """
@@ -21,12 +23,14 @@ import time
 from oracle import checker
 from oracle.records import now_ms
 from support.kafka import Kafka
+from support.mongodb import MongoDB
 from support.server import Doorstep
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 POINTS = ("append-staged", "append-committed", "handed-over", "push", "cursor-staged", "cursor-committed", "receipt", "passivation", "drain-begun",
           "drain-ended")
 POINTS_OF_SOURCES = ("source-commit",)   # passed only with a [[sources]] table
+POINTS_OF_SQLITE = {"append-staged", "cursor-staged", "cursor-committed"}  # stages of a transaction
 PASSES_MAX = {"push": 400, "receipt": 200, "passivation": 2, "drain-begun": 8, "drain-ended": 8}
 ANY_PASS_MAX = 60
 PARTITIONS = 4
@@ -46,6 +50,8 @@ class RunFailed(Exception):
 def plan(arguments, chance):
     """How each life after the first ends: points and moments by turns, the points one after the other from one that the seed names."""
     all_points = POINTS + (POINTS_OF_SOURCES if arguments.kafka else ())
+    if arguments.engine == "kafka-mongo":
+        all_points = tuple(point for point in all_points if point not in POINTS_OF_SQLITE)
     points = [] if arguments.points == "none" else list(all_points) if arguments.points == "all" else arguments.points.split(",")
     offset = chance.randrange(len(points)) if points else 0
     lives = []
@@ -71,7 +77,11 @@ class Run:
             kafka = Kafka(arguments.kafka)
             self.topic = kafka.make_topic(PARTITIONS, "chaos")
             sources = [kafka.source(self.topic, f"g-{self.topic}") | {"commit_interval": "20ms"}]
-        self.server = Doorstep(self.folder / "server", OPTIONS, sources)
+        options, self.mongodb = dict(OPTIONS), None
+        if arguments.engine == "kafka-mongo":
+            self.mongodb = MongoDB(self.folder / "mongodb")
+            options |= kafka.log() | self.mongodb.options()
+        self.server = Doorstep(self.folder / "server", options, sources)
         self.children = []
         self.clients = []
         self.status_paths = []
@@ -236,6 +246,8 @@ class Run:
                 child.kill()
                 child.wait(10)
         self.server.close()
+        if self.mongodb:
+            self.mongodb.script("stop")
 
     def first_deliveries(self):
         """From each restart to the first message at a client, in ms."""
@@ -301,7 +313,7 @@ def main(words):
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     faults = parser.add_subparsers(required=True, metavar="fault")
     one = faults.add_parser("kill", help="kill -9 again and again under load")
-    one.add_argument("--engine", choices=["embedded"], default="embedded")
+    one.add_argument("--engine", choices=["embedded", "kafka-mongo"], default="embedded")
     one.add_argument("--kills", type=int, default=10)
     one.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="another one each time, unless given")
     one.add_argument("--rate", type=float, default=1000, help="messages a second")
@@ -320,6 +332,8 @@ def main(words):
     one.add_argument("--verbose", action="store_true")
     one.set_defaults(run=kill)
     arguments = parser.parse_args(words)
+    if arguments.engine == "kafka-mongo" and not arguments.kafka:
+        parser.error("--engine kafka-mongo needs --kafka")
     return arguments.run(arguments)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of the embedded engine under load, at random moments and at every named point; and each seeded bug, which the same run must catch.
+"""kill -9 of the server under load, at random moments and at every named point; and each seeded bug, which the same run must catch.
 
 DOORSTEP_SEED repeats a run, DOORSTEP_KILLS changes how often (10). The long form is scripts/chaos."""
 import os
@@ -56,6 +56,12 @@ def test_every_crash_point_is_reached_and_breaks_no_promise():
 def test_kills_while_events_come_from_kafka_break_no_promise():
     code, printed = run_chaos("--kills", 6, "--seed", seed(), "--rate", 500, "--users", 50, "--seconds-between", 1, "--points",
                               "source-commit,append-committed", "--kafka", Kafka().address)
+    assert code == 0, printed
+
+
+def test_kills_with_the_log_in_kafka_and_the_store_in_mongodb_break_no_promise():
+    code, printed = run_chaos("--engine", "kafka-mongo", "--kafka", Kafka().address, "--kills", 3, "--seed", seed(), "--rate", 200, "--users", 50,
+                              "--seconds-between", 3, "--drain", 90, "--standstill", 15, timeout=240)
     assert code == 0, printed
 
 

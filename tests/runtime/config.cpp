@@ -76,7 +76,7 @@ std::string other_text(const option& x, config& defaults) {
   if (x.name.ends_with("listen")) return "localhost:1234";
   if (x.name.ends_with("pointer")) return "/a/b~0c";
   if (x.name == "http.origins") return "https://a.example";
-  if (x.name == "sources.kafka_options") return "security.protocol=ssl";
+  if (x.name.ends_with("kafka_options")) return "security.protocol=ssl";
   return "something-long-enough-for-a-secret-or-key";
 }
 
@@ -275,7 +275,10 @@ TEST(config_errors, what_is_wrong_in_a_file_is_said) {
       {"[ws]\ncompression = \"yes\"\n", "ws.compression is true or false, not a text"},
       {"[ws]\ncompression = 2026-01-01\n", "ws.compression is true or false, not a date or time"},
       {"[ws]\ncompression = {a = 1}\n", "unknown section [ws.compression]"},
-      {"[log]\nengine = \"kafka\"\n", "log.engine: \"kafka\" is not in this version; it must be \"embedded\""},
+      {"[log]\nengine = \"kafak\"\n", "log.engine must be \"embedded\" or \"kafka\", not \"kafak\""},
+      {"[log]\ntopic = \"a b\"\n", "log.topic: \"a b\" is not a Kafka name"},
+      {"[log]\nkafka_options = [\"acks=1\"]\n", "log.kafka_options names acks, which Doorstep sets itself"},
+      {"[delivery]\noverflow = \"reject_newest\"\n", "delivery.overflow: \"reject_newest\" is not in this version"},
       {"[store]\nengine = \"sqlit\"\n", "store.engine must be \"sqlite\" or \"mongodb\", not \"sqlit\""},
       {"[store]\ndatabase = \"a.b\"\n", "is not the name of a MongoDB database"},
       {"[store]\npath = \"\"\n", "store.path must not be empty"},

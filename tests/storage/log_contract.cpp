@@ -3,6 +3,8 @@
 #include "storage/message_log.hpp"
 
 #include "tests/support/engines.hpp"
+#include "tests/support/kafka_peer.hpp"
+#include "tests/support/mongo_peer.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,6 +17,19 @@ namespace {
 
 class log_contract : public testing::TestWithParam<std::string> {
 protected:
+  void SetUp() override {
+    if (GetParam() != "kafka") return;
+    if (shared_kafka().empty()) DOORSTEP_PEER_MISSING("DOORSTEP_TEST_KAFKA names no broker");
+    use_kafka(options, shared_kafka(), folder);
+  }
+  void TearDown() override {
+    at.reset();
+    if (!options.log.brokers.empty()) kafka_peer(options.log.brokers).delete_topic(options.log.topic);
+  }
+  void reopen() {
+    at.reset();
+    open();
+  }
   void open() { at = make_engines(GetParam(), options); }
   shard_id shard_of_user(const std::string& id) const { return shard_of(user(id), at->log->shard_count()); }
 
@@ -22,6 +37,9 @@ protected:
   config options = test_config(folder);
   std::unique_ptr<engines> at;
 };
+
+/// What logs promise that judge replays and duplicates at append. For the others the stores (store_contract) and the SHARD (tests/actors) promise it.
+class judging_log : public log_contract {};
 
 std::vector<std::string> event_ids(const std::vector<logged>& records) {
   std::vector<std::string> out;
@@ -42,7 +60,7 @@ TEST_P(log_contract, an_entry_gets_the_next_seq_of_its_shard) {
   EXPECT_EQ(at->log->queued(), 0u);
 }
 
-TEST_P(log_contract, the_same_message_within_the_window_is_a_duplicate_without_a_seq) {
+TEST_P(judging_log, the_same_message_within_the_window_is_a_duplicate_without_a_seq) {
   open();
   const auto verdicts = append(*at, {entry_for("alice", "1"), entry_for("alice", "1"), entry_for("bob", "1")}).value();
   EXPECT_EQ(verdicts[0].what, verdict::appended);
@@ -52,7 +70,7 @@ TEST_P(log_contract, the_same_message_within_the_window_is_a_duplicate_without_a
   EXPECT_EQ(append(*at, {entry_for("alice", "1")}).value()[0].what, verdict::duplicate);
 }
 
-TEST_P(log_contract, the_same_message_after_the_window_is_appended_again) {
+TEST_P(judging_log, the_same_message_after_the_window_is_appended_again) {
   options.log.dedup_window = milliseconds(5000);
   open();
   append(*at, {entry_for("alice", "1", 100'000)}).value();
@@ -61,7 +79,7 @@ TEST_P(log_contract, the_same_message_after_the_window_is_appended_again) {
   EXPECT_EQ(append(*at, {entry_for("alice", "1", 105'001)}).value()[0].what, verdict::duplicate);
 }
 
-TEST_P(log_contract, a_message_taken_back_from_the_dead_letters_is_no_duplicate) {
+TEST_P(judging_log, a_message_taken_back_from_the_dead_letters_is_no_duplicate) {
   open();
   auto again = entry_for("alice", "1");
   again.requeue = 1;
@@ -70,7 +88,7 @@ TEST_P(log_contract, a_message_taken_back_from_the_dead_letters_is_no_duplicate)
   EXPECT_EQ(verdicts[2].what, verdict::duplicate);
 }
 
-TEST_P(log_contract, what_a_router_appends_again_is_a_replay_without_a_seq) {
+TEST_P(judging_log, what_a_router_appends_again_is_a_replay_without_a_seq) {
   open();
   const auto orders = std::make_shared<const origin_partition>(origin_partition{"orders", 0, "orders", 3});
   append(*at, {entry_from(orders, 10, 10, "alice"), entry_from(orders, 10, 10, "bob"), entry_from(orders, 11, 10, "alice")}).value();
@@ -86,7 +104,7 @@ TEST_P(log_contract, what_a_router_appends_again_is_a_replay_without_a_seq) {
   EXPECT_EQ(verdicts[3].seq, sequence{});
 }
 
-TEST_P(log_contract, a_record_that_failed_and_comes_after_later_ones_is_no_replay) {
+TEST_P(judging_log, a_record_that_failed_and_comes_after_later_ones_is_no_replay) {
   open();
   const auto orders = std::make_shared<const origin_partition>(origin_partition{"orders", 0, "orders", 3});
   append(*at, {entry_from(orders, 131, 130, "alice"), entry_from(orders, 150, 130, "alice")}).value();
@@ -198,17 +216,18 @@ TEST_P(log_contract, a_record_for_the_dead_letters_keeps_its_reason) {
 
 TEST_P(log_contract, a_full_queue_turns_bounded_callers_away_and_takes_credited_ones) {
   options.log.queue_entries_max = 3;
+  options.log.kafka_options = {"linger.ms=200"};
   open();
   EXPECT_EQ(at->log->queue_max(), 3u);
   // a batch that alone is over the limit is taken by an empty queue, else nobody could ever publish it
   std::vector<log_entry> batch;
-  for (int i = 0; i < 20'000; ++i) batch.push_back(entry_for("alice", std::to_string(i)));
+  for (int i = 0; i < 20'001; ++i) batch.push_back(entry_for("alice", std::to_string(i)));
   const answer<std::vector<appended>> verdicts, more;
   EXPECT_TRUE(at->log->append(std::move(batch), admission::bounded, verdicts.taker()));
   EXPECT_FALSE(at->log->append({entry_for("bob", "1")}, admission::bounded, [](auto) { FAIL() << "called for an append that was not taken"; }));
   EXPECT_TRUE(at->log->append({entry_for("bob", "2")}, admission::credited, more.taker()));
   at->run();
-  EXPECT_EQ(verdicts.wait().value().size(), 20'000u);
+  EXPECT_EQ(verdicts.wait().value().size(), 20'001u);
   EXPECT_EQ(more.wait().value()[0].what, verdict::appended);
 }
 
@@ -223,7 +242,61 @@ TEST_P(log_contract, stopping_writes_what_is_queued_and_refuses_the_rest) {
   EXPECT_EQ(after.wait().error().code, ec::stopping);
 }
 
-INSTANTIATE_TEST_SUITE_P(logs, log_contract, testing::Values("memory", "embedded"), [](const auto& info) { return info.param; });
+TEST_P(log_contract, what_a_log_that_does_not_judge_hands_over_names_its_origin) {
+  open();
+  const auto orders = std::make_shared<const origin_partition>(origin_partition{"orders", 5, "orders", 3});
+  append(*at, {entry_from(orders, 10, 9, "alice")}).value();
+  record_taker taker;
+  at->log->open_shard(shard_of_user("alice"), 0, taker.sink());
+  at->log->grant(shard_of_user("alice"), 1);
+  at->run();
+  const auto came_from = taker.wait_for(1)[0].came_from;
+  ASSERT_EQ(came_from.from == nullptr, at->log->judges_duplicates());
+  if (!came_from.from) return;
+  EXPECT_EQ(*came_from.from, *orders);
+  EXPECT_EQ(came_from.offset, 10);
+  EXPECT_EQ(came_from.floor, 9);
+}
+
+TEST_P(log_contract, two_messages_of_one_millisecond_keep_their_order) {
+  open();
+  std::vector<log_entry> batch;
+  std::vector<std::string> expected;
+  for (int i = 0; i < 50; ++i) {
+    batch.push_back(entry_for("alice", std::to_string(i), 1'000'000));
+    expected.push_back(std::to_string(i));
+  }
+  append(*at, std::move(batch)).value();
+  record_taker taker;
+  at->log->open_shard(shard_of_user("alice"), 0, taker.sink());
+  at->log->grant(shard_of_user("alice"), 100);
+  at->run();
+  EXPECT_EQ(event_ids(taker.wait_for(50)), expected);
+}
+
+/// On a disk.
+class lasting_log : public log_contract {};
+
+TEST_P(lasting_log, what_was_appended_is_there_after_a_reopening_for_an_old_cursor_and_without_a_new_publish) {
+  open();
+  const auto shard = shard_of_user("alice");
+  append(*at, {entry_for("alice", "1"), entry_for("alice", "2"), entry_for("alice", "3")}).value();
+  const auto generation = at->log->generation();
+  reopen();
+  EXPECT_EQ(at->log->end_offset(shard), 3u);
+  EXPECT_EQ(at->log->generation(), generation);
+  record_taker taker;
+  at->log->open_shard(shard, 1, taker.sink());
+  at->log->grant(shard, 100);
+  EXPECT_THAT(event_ids(taker.wait_for(2)), testing::ElementsAre("2", "3"));
+  EXPECT_EQ(append(*at, {entry_for("alice", "4")}).value()[0].seq, sequence::at(generation, 3));
+  EXPECT_EQ(taker.wait_for(3).back().what->what->id, "4");
+}
+
+const auto by_name = [](const auto& info) { return info.param; };
+INSTANTIATE_TEST_SUITE_P(logs, log_contract, testing::Values("memory", "embedded", "kafka"), by_name);
+INSTANTIATE_TEST_SUITE_P(logs, judging_log, testing::Values("memory", "embedded"), by_name);
+INSTANTIATE_TEST_SUITE_P(logs, lasting_log, testing::Values("embedded", "kafka"), by_name);
 
 }  // namespace
 }  // namespace doorstep::test

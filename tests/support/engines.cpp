@@ -2,6 +2,7 @@
 // Logs and stores for the contract suites.
 #include "tests/support/engines.hpp"
 
+#include "storage/kafka_log.hpp"
 #include "storage/mongo_store.hpp"
 #include "storage/sqlite_database.hpp"
 #include "storage/sqlite_store.hpp"
@@ -10,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 #include <utility>
@@ -39,6 +41,25 @@ config test_config(const scratch_folder& in) {
   return out;
 }
 
+std::string shared_kafka() {
+  const char* const brokers = std::getenv("DOORSTEP_TEST_KAFKA");
+  return brokers != nullptr ? brokers : "";
+}
+
+void use_kafka(config& options, const std::string& brokers, const scratch_folder& folder) {
+  const auto path = folder.file("");
+  options.log.engine = "kafka";
+  options.log.brokers = brokers;
+  options.log.topic = options.log.group = "doorstep_test_" + path.substr(path.size() - 7, 6);  // mkdtemp's letters
+  options.log.replication = 1;
+}
+
+namespace {
+
+log_identity log_of_the_tests(std::uint32_t shards) { return {"a log of the tests", 0, std::vector<std::uint64_t>(shards, UINT64_MAX)}; }
+
+}  // namespace
+
 std::unique_ptr<engines> make_engines(const std::string& kind, const config& options) {
   auto out = std::make_unique<engines>();
   const auto shards = static_cast<std::uint32_t>(options.log.shards);
@@ -60,11 +81,15 @@ std::unique_ptr<engines> make_engines(const std::string& kind, const config& opt
     auto opened = open_embedded(options, *out->counts).value();
     out->log = std::move(opened.log);
     out->store = std::move(opened.store);
+  } else if (kind == "kafka") {
+    auto log = kafka_log::open(options, *out->counts).value();
+    out->store = open_sqlite_store(options, log->identity(), *out->counts).value();
+    log->claim(*out->store).value();
+    out->log = std::move(log);
   } else if (kind == "sqlite-store") {
-    out->store = open_sqlite_store(options, *out->counts).value();
+    out->store = open_sqlite_store(options, log_of_the_tests(shards), *out->counts).value();
   } else if (kind == "mongodb") {
-    const log_identity beside{"a log of the tests", 0, std::vector<std::uint64_t>(shards, UINT64_MAX)};
-    out->store = open_mongo_store(options, beside, *out->counts).value();
+    out->store = open_mongo_store(options, log_of_the_tests(shards), *out->counts).value();
   } else {
     throw std::invalid_argument("there is no engine " + kind);
   }

@@ -40,8 +40,14 @@ struct engines {
 };
 
 config test_config(const scratch_folder& in);
-/// "memory" and "embedded" (log and store on one table), "memory-store", "sqlite-store" and "mongodb" (a store beside another log).
+/// "memory" and "embedded" (log and store on one table), "kafka" (with a store in SQLite), "memory-store", "sqlite-store" and "mongodb" (a store beside another
+/// log).
 std::unique_ptr<engines> make_engines(const std::string& kind, const config& options);
+
+/// The broker in DOORSTEP_TEST_KAFKA, or an empty text.
+std::string shared_kafka();
+/// Points the options at a broker and at a topic of the folder's own.
+void use_kafka(config& options, const std::string& brokers, const scratch_folder& folder);
 
 /// Waits for one answer; a test fails by the exception where none comes within ten seconds.
 template <class T>

@@ -36,14 +36,16 @@ bool memory_log::append(std::vector<log_entry> entries, admission who, append_do
 appended memory_log::place(log_entry& entry) {
   auto& shard = shards_[static_cast<std::uint32_t>(shard_of(entry.to, options_.shards))];
   const auto offset = shard.records.size();
-  if (origins_.is_replay(entry.came_from, entry.to, offset)) return {verdict::replay, {}};
-  auto& seen = keys_[entry.id + '/' + std::to_string(entry.requeue)];
-  if (seen.value != 0 && entry.appended.value - seen.value < options_.dedup_window.count()) return {verdict::duplicate, {}};
-  seen = entry.appended;
+  if (options_.judges) {
+    if (origins_.is_replay(entry.came_from, entry.to, offset)) return {verdict::replay, {}};
+    auto& seen = keys_[entry.id + '/' + std::to_string(entry.requeue)];
+    if (seen.value != 0 && entry.appended.value - seen.value < options_.dedup_window.count()) return {verdict::duplicate, {}};
+    seen = entry.appended;
+  }
   const auto seq = sequence::at(options_.generation, offset);
   auto made = std::make_shared<const message>(message{entry.to, seq, std::move(entry.id), std::move(entry.what), entry.appended, entry.requeue});
   if (!entry.to.is_dead_letters()) by_address_[made->to].push_back(made);
-  shard.records.push_back({std::move(made), {}, entry.reason, std::move(entry.detail)});
+  shard.records.push_back({std::move(made), options_.judges ? origin{} : std::move(entry.came_from), entry.reason, std::move(entry.detail)});
   return {verdict::appended, seq};
 }
 

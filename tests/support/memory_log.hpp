@@ -20,6 +20,7 @@ struct memory_log_options {
   std::uint32_t generation = 0;
   std::size_t queue_max = 65536;
   milliseconds dedup_window{24 * 3600 * 1000};
+  bool judges = true;  ///< replays and duplicates; else every entry gets a seq, and its origin goes on with it
 };
 
 class memory_log final : public message_log {
@@ -33,6 +34,7 @@ public:
 
   std::uint32_t shard_count() const override { return options_.shards; }
   std::uint32_t generation() const override { return options_.generation; }
+  bool judges_duplicates() const override { return options_.judges; }
   bool append(std::vector<log_entry> entries, admission who, append_done done) override;
   void open_shard(shard_id shard, std::uint64_t from_offset, log_sink sink) override;
   void grant(shard_id shard, std::size_t records) override;

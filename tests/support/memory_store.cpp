@@ -63,14 +63,29 @@ std::vector<dead_letter> memory_store::dead() const {
 std::vector<shard_position> memory_store::positions() const {
   const std::lock_guard lock(mutex_);
   std::vector<shard_position> out;
-  for (std::uint32_t i = 0; i < shards_; ++i) out.push_back({shard_id{i}, positions_[i]});
+  for (std::uint32_t i = 0; i < shards_; ++i) {
+    out.push_back({shard_id{i}, positions_[i].next_offset});
+    for (const auto& [from, x] : positions_[i].origins) out.back().origins.push_back(x);
+  }
   return out;
 }
 
-void memory_store::store(const store_batch& batch) {
+std::vector<message_ptr> memory_store::store(const store_batch& batch) {
+  constexpr std::int64_t window = 24LL * 3600 * 1000;
   const std::lock_guard lock(mutex_);
+  std::vector<message_ptr> duplicates;
   ++writes_;
-  for (const auto& x : batch.messages) messages_[x->to].emplace(x->seq, x);
+  for (const auto& x : batch.messages) {
+    if (batch.duplicates) {
+      auto& known = keys_[x->id + '/' + std::to_string(x->requeue)];
+      if (known && known->seq < x->seq && x->appended.value - known->appended.value < window) {
+        duplicates.push_back(x);
+        continue;
+      }
+      if (!known || known->seq < x->seq) known = x;
+    }
+    messages_[x->to].emplace(x->seq, x);
+  }
   for (const auto& x : batch.cursors) {
     auto& at = cursors_[x.user];
     if (x.version > at.version) at = x;
@@ -88,14 +103,17 @@ void memory_store::store(const store_batch& batch) {
   }
   for (const auto& x : batch.positions) {
     auto& at = positions_[static_cast<std::uint32_t>(x.shard)];
-    at = std::max(at, x.next_offset);
+    if (x.next_offset < at.next_offset) continue;
+    at.next_offset = x.next_offset;
+    for (const auto& origin : x.origins) at.origins.insert_or_assign(origin.from, origin);
   }
+  return duplicates;
 }
 
 void memory_store::write(store_batch batch, urgency, store_done<void> done) {
   ask([this, batch = std::move(batch), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
-    store(batch);
+    if (auto duplicates = store(batch); !duplicates.empty()) batch.duplicates(std::move(duplicates));
     done({});
   });
 }
@@ -121,9 +139,9 @@ stored_page memory_store::page_of(const address& user, sequence after, std::size
   } else {
     out.messages = own(user, after);
     const std::lock_guard lock(mutex_);
-    end = positions_[static_cast<std::uint32_t>(shard)];
+    end = positions_[static_cast<std::uint32_t>(shard)].next_offset;
   }
-  out.complete_to = end == 0 ? sequence{} : sequence::at(generation, end - 1);
+  out.complete_to = sequence::before(generation, end);
   out.more = out.messages.size() > limit;
   if (out.more) out.messages.resize(limit);
   return out;

@@ -35,6 +35,7 @@ public:
   std::vector<dead_letter> dead() const;
 
   bool shares_log() const override { return shared_ != nullptr; }
+  store_identity identity() const override { return {"memory", "memory", 0}; }
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;
   void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
@@ -45,7 +46,8 @@ public:
 private:
   using answer = std::function<void(const std::optional<failure>&)>;
   void ask(answer x);
-  void store(const store_batch& batch);
+  /// @returns the duplicates.
+  std::vector<message_ptr> store(const store_batch& batch);
   stored_page page_of(const address& user, sequence after, std::size_t limit) const;
   std::vector<message_ptr> own(const address& user, sequence after) const;
 
@@ -56,7 +58,12 @@ private:
   std::optional<failure> failing_;
   bool stopped_ = false;
   std::size_t writes_ = 0;
-  std::vector<std::uint64_t> positions_;
+  struct standing {
+    std::uint64_t next_offset = 0;
+    std::map<origin_partition, origin_position> origins;
+  };
+  std::vector<standing> positions_;
+  std::map<std::string, message_ptr> keys_;  ///< of messages that were judged
   std::unordered_map<address, cursor_record> cursors_;
   std::unordered_map<address, std::map<sequence, message_ptr>> messages_;
   std::vector<dead_letter> dead_;

@@ -15,23 +15,26 @@ namespace doorstep::test {
 
 namespace {
 
-/// Below the kernel's ephemeral range, so that no outgoing connection takes it between the look and the bind.
+bool is_free(int port) {
+  const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(static_cast<std::uint16_t>(port));
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool free = ::bind(probe, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
+  ::close(probe);
+  return free;
+}
+
+}  // namespace
+
 int free_port() {
   std::random_device random;
   for (;;) {
     const int port = std::uniform_int_distribution(21000, 31900)(random);
-    const int probe = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(static_cast<std::uint16_t>(port));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const bool free = ::bind(probe, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
-    ::close(probe);
-    if (free) return port;
+    if (is_free(port) && is_free(port + 1)) return port;
   }
 }
-
-}  // namespace
 
 std::optional<std::string> shared_mongodb() {
   const char* const uri = std::getenv("DOORSTEP_TEST_MONGODB");

@@ -10,6 +10,9 @@
 
 namespace doorstep::test {
 
+/// Below the kernel's ephemeral range, so that no outgoing connection takes it between the look and the bind; the port after it is free, too.
+int free_port();
+
 /// The URI in DOORSTEP_TEST_MONGODB, or nothing.
 std::optional<std::string> shared_mongodb();
 /// Points the options at that server and at a database of the folder's own, with short timeouts.

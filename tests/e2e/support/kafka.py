@@ -65,6 +65,11 @@ class Kafka:
             assert time.monotonic() < deadline, f"committed {committed}, end {ends}"
             time.sleep(0.5)
 
+    def log(self):
+        """Options of a server that keeps its mailbox log there, in a topic of its own."""
+        topic = f"mailbox-{uuid.uuid4().hex[:8]}"
+        return {"log.engine": "kafka", "log.brokers": self.address, "log.topic": topic, "log.group": topic, "log.replication": 1, "log.shards": 4}
+
     def source(self, topic, group, **more):
         """A [[sources]] table. Static membership, so that a killed process comes back to its partitions at once."""
         return {"name": topic, "brokers": self.address, "topics": [topic], "group": group, "instance_id": "e2e", "session_timeout": "6s",

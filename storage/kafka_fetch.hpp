@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// One partition that is read with credit. Our own position (`next`) is the only one that counts: after every pause and rewind librdkafka is told it again by a
+// seek. Used by the source and by the log's reader, each on its own thread.
+#pragma once
+
+#include "runtime/ids.hpp"
+#include "storage/kafka_client.hpp"
+#include "storage/source_intake.hpp"
+
+#include <cstdint>
+
+namespace doorstep {
+
+struct fetched_partition {
+  topic_partition what;
+  source_intake intake;
+  std::int64_t next = -1;  ///< offset to read on from; -1 = the beginning
+  bool paused = false;
+  bool misplaced = false;  ///< librdkafka does not read at `next`: what it brings is dropped until a seek has worked
+
+  void read_from(std::int64_t offset) {
+    intake.drop_held();
+    next = offset;
+    misplaced = true;
+  }
+  /// Brings librdkafka to where this partition should read, or stops it. @returns why a seek failed; it is to be tried again.
+  result<void> steer(kafka_client& client, steady_time now, bool may_seek) {
+    if (!paused && !misplaced && intake.should_pause()) {
+      client.pause(what);
+      paused = true;
+    } else if (paused && (misplaced || intake.should_resume(now))) {
+      client.resume(what);
+      paused = false;
+      misplaced = true;  // what librdkafka believes to be its position after a pause is not relied on
+    }
+    if (!misplaced || !may_seek) return {};
+    auto done = client.seek(what, next);
+    misplaced = done.has_error();
+    return done;
+  }
+};
+
+}  // namespace doorstep
