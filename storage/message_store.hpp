@@ -40,6 +40,7 @@ struct store_batch {
   std::vector<dead_letter> dead;
   std::vector<shard_position> positions;
   std::vector<dead_letter_change> dead_changes{};
+  std::vector<inbox_record> inboxes{};  ///< written before the cursors that they come with
 };
 
 /// When a write has to be durable.
@@ -76,6 +77,11 @@ public:
   virtual void load(address user, std::size_t limit, store_done<stored_mailbox> done) = 0;
   /// Messages of `user` with seq > after, at most `limit`.
   virtual void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) = 0;
+  /// Which of `seqs` (rising) are messages of `user`, each with the stored one before it.
+  virtual void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) = 0;
+  virtual void history(address user, history_query query, store_done<stored_history> done) = 0;
+  /// Retention. What somebody is owed stays, and so does what a shard might read again. Safe to repeat.
+  virtual void reap(reap_step step, store_done<reaped> done) = 0;
   virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;
 
   /// Writes and calls back what is queued, then stops the threads. Calls after this fail with ec::stopping.

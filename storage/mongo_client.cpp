@@ -122,7 +122,7 @@ struct mongo_connection::impl {
   const std::shared_ptr<mongo_pool> pool;
   mongoc_client_t* const client;
   handle<mongoc_database_t> database;
-  std::array<handle<mongoc_collection_t>, 5> collections;
+  std::array<handle<mongoc_collection_t>, 6> collections;
 };
 
 mongo_connection::impl::impl(std::shared_ptr<mongo_pool> from) : pool(std::move(from)), client(mongoc_client_pool_pop(pool->impl_->pool)) {
@@ -135,7 +135,7 @@ mongo_connection::impl::impl(std::shared_ptr<mongo_pool> from) : pool(std::move(
   mongoc_read_concern_set_level(majority, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
   auto* const primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
   mongoc_database_set_write_concern(database.get(), durable);
-  constexpr std::array names{"messages", "cursors", "dead_letters", "shards", "state"};  // as in mongo_collection
+  constexpr std::array names{"messages", "cursors", "dead_letters", "shards", "state", "inboxes"};  // as in mongo_collection
   for (std::size_t i = 0; i < names.size(); ++i) {
     auto& one = collections[i];
     one.reset(mongoc_database_get_collection(database.get(), names[i]));
