@@ -3,6 +3,7 @@
 
 #include "actors/dead_letters.hpp"
 #include "actors/node.hpp"
+#include "actors/reaper.hpp"
 #include "actors/reports.hpp"
 #include "actors/router.hpp"
 #include "actors/session.hpp"
@@ -65,9 +66,13 @@ struct house::impl {
                                 shard_birth{static_cast<shard_id>(i), from[i].next_offset, writers[i % lanes.size()], std::move(from[i].origins)}));
     auto make_router = &doorstep::router;
     router = spawn_on(system, &intake_lane, make_router, &parts);
-    auto make_node = &doorstep::node;
+    auto make_reaper = &doorstep::reaper;
     caf::actor_config plain;
-    node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_node, node_birth{writers, shards, router, std::move(fatal)});
+    reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts);
+    auto make_node = &doorstep::node;
+    caf::actor_config plain_too;
+    node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node,
+                                                       node_birth{writers, shards, router, reaper, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
     for (const auto& x : shards) caf::anon_send(x, alarm{});
     mortals.assign(writers.begin(), writers.end());
@@ -84,6 +89,7 @@ struct house::impl {
   std::vector<shard_actor> shards;  // not changed after start(): sessions hold a pointer to it
   std::vector<writer_actor> mortals;
   router_actor router;
+  reaper_actor reaper;
   node_actor node;
   std::vector<std::unique_ptr<source_door>> doors;
   std::atomic<bool> started = false, draining = false;
@@ -125,10 +131,12 @@ bool house::drain(milliseconds patience) {
   for (const auto& who : x.shards) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
   for (const auto& who : x.mortals) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(x.reaper, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
   x.shards.clear();
   x.mortals.clear();
   x.router = nullptr;
+  x.reaper = nullptr;
   x.node = nullptr;
   x.doors.clear();
   // The lanes still run: whoever was told to end does so before the loops stop.

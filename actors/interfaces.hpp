@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read this first: who there is and what each understands, in the data's order. Messages: actors/messages.hpp.
-// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp).
+// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp), REAPER on CAF's scheduler.
 #pragma once
 
 #include "actors/messages.hpp"
@@ -39,18 +39,23 @@ using shard_actor =
 using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
                                        caf::reacts_to<attach>,  // answered to the session with attached or not_attached
                                        caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<read_messages>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
                                        caf::reacts_to<mailbox_read>,  // from the store's thread
-                                       caf::reacts_to<page_read>, caf::reacts_to<unread_counted>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>,
-                                       caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,
-                                       caf::replies_to<look>::with<actor_report>>;
+                                       caf::reacts_to<page_read>, caf::reacts_to<unread_counted>, caf::reacts_to<places_read>,
+                                       caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>, caf::reacts_to<drain>,
+                                       caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+
+/// Retention: has the store remove what is old and owed to nobody, step by step. One for all shards.
+using reaper_actor = caf::typed_actor<caf::reacts_to<alarm>, caf::reacts_to<reap_finished>,  // from the store's thread
+                                      caf::replies_to<look>::with<actor_report>>;
 
 /// One live connection of one user's device.
-using session_actor = caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
-                                       caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
-                                       caf::reacts_to<attached>,  // from MAILBOX
-                                       caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>,
-                                       caf::reacts_to<history_read>,  // from the store's thread
-                                       caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
+using session_actor =
+    caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
+                     caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
+                     caf::reacts_to<attached>,  // from MAILBOX
+                     caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
+                     caf::reacts_to<history_read>,  // from the store's thread
+                     caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

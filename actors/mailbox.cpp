@@ -16,6 +16,8 @@ namespace doorstep {
 namespace {
 
 constexpr milliseconds store_retry{500};
+/// How exactly the inbox knows when something was delivered, while nothing else is written.
+constexpr milliseconds floor_noted_every{60'000};
 
 std::uint64_t jitter() {
   thread_local std::mt19937_64 random{std::random_device{}()};
@@ -82,6 +84,7 @@ public:
     send_pushes();
     send_receipts();
     read_page();
+    if (state_.desk || out().recount) attend_inbox();
     save();
     rest();
     ring();
@@ -112,13 +115,14 @@ public:
 
   /// Only a loaded mailbox knows its floor; so sessions that came before wait for it.
   void greet(const mailbox_state::session& x) {
-    self_->send(caf::actor_cast<session_actor>(x.who), attached{self_->ctrl(), state_.birth.user, owed().floor(), owed().unread()});
+    self_->send(caf::actor_cast<session_actor>(x.who), attached{self_->ctrl(), state_.birth.user, owed().floor(), counts()});
   }
 
   void drop_session(const caf::actor_addr& who) {
     const auto found = std::find_if(state_.sessions.begin(), state_.sessions.end(), [&](const auto& x) { return x.who == who; });
     if (found == state_.sessions.end()) return;
     owed().detach(found->slot, now_);
+    if (state_.desk) state_.desk->forget(found->slot);
     self_->demonitor(who);
     state_.sessions.erase(found);
     note_hot();
@@ -130,7 +134,31 @@ public:
     return std::nullopt;
   }
 
+  inbox_desk& desk() {
+    if (!state_.desk) state_.desk = std::make_unique<inbox_desk>(parts_, inbox_record{}, false);
+    return *state_.desk;
+  }
+
+  void answer_inbox(const std::vector<inbox::reply>& replies) {
+    const failure too_many{ec::too_large, "the inbox would hold too many separate marks; mark them with up_to", {}};
+    for (const auto& session : state_.sessions) {
+      inbox_answered batch;
+      for (const auto& x : replies)
+        if (x.slot == session.slot) batch.answers.emplace_back(x.request, x.refused ? std::optional(too_many) : std::nullopt);
+      if (!batch.answers.empty()) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
+    }
+  }
+
 private:
+  server::counts counts() { return {owed().unread(), owed().unseen()}; }
+
+  void attend_inbox() {
+    if (out().recount) desk().count(owed());
+    if (desk().is_dirty()) owed().write_record();
+    answer_inbox(desk().take_replies());
+    desk().ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_), now_);
+  }
+
   void count() {
     const auto& x = out();
     if (x.acked > 0) parts_.counts.acked.add(static_cast<double>(x.acked));
@@ -170,22 +198,22 @@ private:
     thread_local push_messages batch;  // given away only to another lane
     // Empty, unless a push threw: what it left must not go to the next mailbox's user.
     batch.messages.clear();
-    batch.unread.reset();
+    batch.counts.reset();
     auto& pushes = out().pushes;
     if (!pushes.empty()) crash_point("push");
     if (seeded_bug("reordered-push")) std::reverse(pushes.begin(), pushes.end());
     for (auto& session : state_.sessions) {
       for (auto& p : pushes)
         if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered && !seeded_bug("flag-dropped")});
-      if (session.counts && out().counts_changed) batch.unread = owed().unread();
-      if (batch.messages.empty() && !batch.unread) continue;
+      if (session.counts && out().counts_changed) batch.counts = counts();
+      if (batch.messages.empty() && !batch.counts) continue;
       if (state_.birth.suspect && !batch.messages.empty()) state_.birth.suspect->in_hand = batch.messages.front().what->seq;
       if (session.out)
         session.out->push(batch);
       else
         self_->send(caf::actor_cast<session_actor>(session.who), std::exchange(batch, {}));
       batch.messages.clear();
-      batch.unread.reset();
+      batch.counts.reset();
     }
     if (state_.birth.suspect) state_.birth.suspect->in_hand = {};
   }
@@ -213,7 +241,6 @@ private:
   void save() {
     if (!owed().wants_save() || now_ < state_.save_not_before || lingers()) return;
     state_.lingers_until.reset();
-    if (state_.recount == mailbox_state::recounting::after_next_save) state_.recount = mailbox_state::recounting::after_this_save;
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
     auto record = owed().begin_save(state_.birth.user, out());
     if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(*record.acked.above().rbegin());
@@ -222,7 +249,16 @@ private:
       const auto wall = parts_.clock.time_at(now_);
       for (const auto& x : out().to_bury) dead.push_back(dead_letter_of(x, wall));
     }
-    self_->send(state_.birth.writer, save_cursor{std::move(record), when, std::move(dead)});
+    auto inbox = inbox_with(record);
+    self_->send(state_.birth.writer, save_cursor{std::move(record), when, std::move(dead), std::move(inbox)});
+  }
+
+  /// The inbox is written with the cursor, in one batch and under one version.
+  std::shared_ptr<const inbox_record> inbox_with(const cursor_record& record) {
+    const bool note_floor = now_ >= state_.note_floor_at;
+    if (note_floor) state_.note_floor_at = now_ + floor_noted_every;
+    if (!state_.desk && !note_floor && out().to_bury.empty()) return nullptr;
+    return desk().begin_save(record, out().to_bury, note_floor);
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
@@ -241,9 +277,10 @@ private:
     if (!state_.draining && now_ < state_.idle_since + parts_.options.delivery.passivate_after) return;
     if (!owed().horizon_is_closed()) {
       owed().close_horizon();
+      state_.note_floor_at = now_;
       save();
     }
-    if (!owed().is_idle()) return;
+    if (!owed().is_idle() || (state_.desk && !state_.desk->is_idle() && !state_.draining)) return;
     if (state_.draining) {
       self_->quit();
       return;
@@ -256,6 +293,8 @@ private:
     auto at = owed().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
     if (state_.sessions.empty()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
+    if (state_.desk)
+      if (const auto due = state_.desk->next_due()) consider(*due);
     if (owed().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
     if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
@@ -290,6 +329,10 @@ void loaded(const result<stored_mailbox>& what) {
     return;
   }
   now.parts().counts.mailboxes_loaded.add();
+  // A cursor of before there were inbox records says what was read, and loses that with its next write.
+  const bool unsaved = what->inbox.version == 0 && what->record.read_upto;
+  if (what->inbox.version != 0 || unsaved) state.desk = std::make_unique<inbox_desk>(now.parts(), what->inbox, unsaved);
+  state.note_floor_at = now.now() + floor_noted_every;
   now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
   for (const auto& session : state.sessions) now.greet(session);
   now.finish();
@@ -311,16 +354,11 @@ void saved(bool durable) {
   auto& state = now.state();
   if (!durable) {
     now.owed().save_failed();
-    if (state.recount == mailbox_state::recounting::after_this_save) state.recount = mailbox_state::recounting::after_next_save;
+    if (state.desk) state.desk->saved(false, now.owed());
     state.save_not_before = now.now() + store_retry;
   } else {
     now.owed().saved(now.now(), now.out());
-    if (state.recount == mailbox_state::recounting::after_this_save) {
-      state.recount = mailbox_state::recounting::no;
-      now.parts().store.load(state.birth.user, 0, [me = caf::actor_cast<mailbox_actor>(now.self())](result<stored_mailbox> x) {
-        caf::anon_send(me, unread_counted{std::move(x)});
-      });
-    }
+    if (state.desk) now.answer_inbox(state.desk->saved(true, now.owed()));
   }
   now.finish();
 }
@@ -369,12 +407,15 @@ mailbox_actor::behavior_type make_behavior() {
         now.owed().in_progress(now.slot_of_sender().value_or(outbox::slots_max), x.ids, now.now());
         if (now.owed().is_loaded()) now.finish();
       },
-      [](const read_messages& x) {
+      [](const change_inbox& x) {
         turn now;
-        if (now.owed().is_loaded()) {
-          if (now.owed().read(x.up_to, now.out())) now.state().recount = mailbox_state::recounting::after_next_save;
-          now.finish();
-        }
+        const auto slot = now.slot_of_sender();
+        if (!slot || !now.owed().is_loaded()) return;  // not greeted yet, or gone
+        auto what = x.what;
+        what.slot = *slot;
+        if (auto why = now.desk().change(std::move(what)))
+          now.self()->send(caf::actor_cast<session_actor>(now.self()->current_sender()), inbox_answered{{{x.what.request, std::move(why)}}});
+        now.finish();
       },
       [](writes_settled) { turn{}.load(); },
       [](const mailbox_read& x) { loaded(x.what); },
@@ -388,7 +429,12 @@ mailbox_actor::behavior_type make_behavior() {
       },
       [](const unread_counted& x) {
         turn now;
-        if (x.what) now.owed().recounted(x.what->unread, now.out(), x.what->page.complete_to);
+        now.desk().counted(x.what, now.owed(), now.out(), now.now());
+        now.finish();
+      },
+      [](const places_read& x) {
+        turn now;
+        now.desk().places(x.what, now.now());
         now.finish();
       },
       [](cursor_saved x) { saved(x.durable); },

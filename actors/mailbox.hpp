@@ -2,6 +2,7 @@
 // MAILBOX: everything owed to one user. Thin: the decisions are runtime/outbox, this actor carries them out. Runs on its shard's lane.
 #pragma once
 
+#include "actors/inbox_desk.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
 #include "actors/outlet.hpp"
@@ -54,8 +55,9 @@ struct mailbox_state {
   std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max();
   steady_time idle_since{}, save_not_before{};
-  std::optional<steady_time> lingers_until;                                                 ///< acks nobody waits for wait for more of them
-  enum class recounting { no, after_next_save, after_this_save } recount = recounting::no;  ///< the store counts unread messages by the saved record
+  std::optional<steady_time> lingers_until;  ///< acks nobody waits for wait for more of them
+  std::unique_ptr<inbox_desk> desk;          ///< null until the inbox is needed
+  steady_time note_floor_at{};               ///< when the inbox writes down again what is delivered
   bool draining = false;
   steady_time suspect_until{};
   std::array<std::uint32_t, dead_reasons_max> given_up{};  ///< in this life, by reason

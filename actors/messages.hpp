@@ -68,7 +68,7 @@ struct deliver {
 /// One round for one session.
 struct push_messages {
   std::vector<server::push> messages;
-  std::optional<std::uint64_t> unread;
+  std::optional<server::counts> counts;
 };
 
 // --- SESSION <-> SHARD <-> MAILBOX --------------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ struct attached {
   caf::strong_actor_ptr mailbox;
   address user;
   sequence floor;
-  std::uint64_t unread = 0;
+  server::counts counts;
 };
 /// To SESSION: the user has outbox::slots_max sessions already, or its mailbox fails again and again, or the node drains.
 struct not_attached {
@@ -109,9 +109,13 @@ struct nack_messages {
 struct extend_deadlines {
   std::vector<std::string> ids;
 };
-struct read_messages {
-  request_id request = 0;
-  sequence up_to;
+/// What the person did. `slot` is filled in by the MAILBOX.
+struct change_inbox {
+  inbox_change what;
+};
+/// It is in the store, or why not.
+struct inbox_answered {
+  std::vector<std::pair<request_id, std::optional<failure>>> answers;
 };
 /// The acks are in the store.
 struct acks_saved {
@@ -141,7 +145,8 @@ struct send_away {
 /// The answer of the store to a history request.
 struct history_read {
   request_id request = 0;
-  result<stored_page> page;
+  history_query query;
+  result<stored_history> what;
 };
 
 // --- MAILBOX <-> store, through WRITER for writes -----------------------------------------------------------------------------------------
@@ -155,11 +160,15 @@ struct page_read {
 struct unread_counted {
   result<stored_mailbox> what;
 };
+struct places_read {
+  result<stored_places> what;
+};
 /// MAILBOX or SHARD -> WRITER: make this durable; `saved` comes back with `number`.
 struct save_cursor {
   cursor_record record;
   urgency when = urgency::soon;
-  std::vector<dead_letter> dead{};  ///< settled by the record: both in one batch
+  std::vector<dead_letter> dead{};              ///< settled by the record: both in one batch
+  std::shared_ptr<const inbox_record> inbox{};  ///< where it has changed, of the same version
 };
 struct save_shard {
   shard_position position;
@@ -205,6 +214,10 @@ struct drain {};
 struct drained {
   shard_id shard{};
 };
+/// The store has taken a step of retention.
+struct reap_finished {
+  result<reaped> what;
+};
 /// The lane's timer, or the clock in tests.
 struct alarm {};
 
@@ -245,7 +258,8 @@ DOORSTEP_LOCAL_MESSAGE(detach)
 DOORSTEP_LOCAL_MESSAGE(ack_messages)
 DOORSTEP_LOCAL_MESSAGE(nack_messages)
 DOORSTEP_LOCAL_MESSAGE(extend_deadlines)
-DOORSTEP_LOCAL_MESSAGE(read_messages)
+DOORSTEP_LOCAL_MESSAGE(change_inbox)
+DOORSTEP_LOCAL_MESSAGE(inbox_answered)
 DOORSTEP_LOCAL_MESSAGE(acks_saved)
 DOORSTEP_LOCAL_MESSAGE(client_connected)
 DOORSTEP_LOCAL_MESSAGE(client_said)
@@ -256,6 +270,8 @@ DOORSTEP_LOCAL_MESSAGE(history_read)
 DOORSTEP_LOCAL_MESSAGE(mailbox_read)
 DOORSTEP_LOCAL_MESSAGE(page_read)
 DOORSTEP_LOCAL_MESSAGE(unread_counted)
+DOORSTEP_LOCAL_MESSAGE(places_read)
+DOORSTEP_LOCAL_MESSAGE(reap_finished)
 DOORSTEP_LOCAL_MESSAGE(save_cursor)
 DOORSTEP_LOCAL_MESSAGE(save_shard)
 DOORSTEP_LOCAL_MESSAGE(cursor_saved)

@@ -33,6 +33,7 @@ struct node_birth {
   std::vector<writer_actor> writers;
   std::vector<shard_actor> shards;
   router_actor router;
+  reaper_actor reaper;
   std::function<void(std::string)> fatal;  ///< called once, with what failed
 };
 

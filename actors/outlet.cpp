@@ -14,9 +14,9 @@ void outlet::push(const push_messages& x) {
   for (const auto& p : x.messages) note_seen(p.what->seq);
   if (!x.messages.empty()) socket_->push(x.messages);
   const bool waiting = !later_.up_to.empty() || !later_.ids.empty();
-  if (!x.unread && !waiting) return;
+  if (!x.counts && !waiting) return;
   std::vector<server::event> more;
-  if (x.unread) more.push_back(server::counts{*x.unread});
+  if (x.counts) more.push_back(*x.counts);
   send(std::move(more));
 }
 

@@ -81,6 +81,7 @@ std::string describe_mailbox(const address& user, const outbox& owed, std::span<
   x["sessions"] = sessions;
   x["floor"] = owed.floor().value;
   x["unread"] = owed.unread();
+  x["unseen"] = owed.unseen();
   // More than these may wait in the store; `more` says so.
   x["owed"] = owed.in_flight_count() + owed.queued_count();
   x["more"] = owed.is_behind();
@@ -108,6 +109,7 @@ std::string describe_stored(const address& user, const stored_mailbox& what) {
   x["sessions"] = 0;
   x["floor"] = what.record.acked.floor().value;
   x["unread"] = what.unread;
+  x["unseen"] = what.unseen;
   x["owed"] =
       std::count_if(what.page.messages.begin(), what.page.messages.end(), [&](const message_ptr& m) { return !what.record.acked.is_acked(m->seq); });
   x["more"] = what.page.more;

@@ -49,6 +49,25 @@ milliseconds part_of(milliseconds spread) {
   return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
 }
 
+/// What the store's records say of each message. An ack whose time was not noted yet was not later than now.
+server::history history_of(request_id request, const history_query& query, const stored_history& x, unix_ms now) {
+  server::history out{request, {}, x.more, {}};
+  for (const auto& message : x.messages) {
+    server::past one{message, {}};
+    for (std::size_t i = 0; i < inbox_marks_max; ++i) one.states[i] = x.inbox.marks[i].at(message->seq);
+    const auto state = [&](inbox_mark mark) -> auto& { return one.states[static_cast<std::size_t>(mark)]; };
+    if (state(inbox_mark::expired) || state(inbox_mark::dead) || !x.acked.is_acked(message->seq))
+      state(inbox_mark::delivered).reset();
+    else if (!state(inbox_mark::delivered))
+      state(inbox_mark::delivered) = now;
+    out.messages.push_back(std::move(one));
+  }
+  // The lower end of what this page speaks of.
+  const auto lowest = query.newest && x.more && !x.messages.empty() ? sequence{x.messages.front()->seq.value - 1} : query.after;
+  if (lowest < x.gone_to) out.gone = sequence_range{lowest, x.gone_to};
+  return out;
+}
+
 class turn {
 public:
   turn() : self_(running<session_self>()), state_(self_->state), parts_(*state_.parts) {}
@@ -93,7 +112,7 @@ public:
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
     std::vector<server::event> events{std::move(hello)};
-    if (state_.request.counts) events.push_back(server::counts{x.unread});
+    if (state_.request.counts) events.push_back(x.counts);
     out().send(std::move(events));
     out().open();
   }
@@ -108,6 +127,12 @@ public:
   void receipts(const acks_saved& x) {
     if (out().add_receipts(x.receipts)) ring(parts_.options.delivery.receipt_delay);
   }
+
+  void answered(const inbox_answered& x) {
+    for (const auto& [request, why] : x.answers) why ? reply_error(request, *why) : done(request);
+  }
+
+  unix_ms wall() const { return parts_.clock.time_at(self_->clock().now()); }
 
   void rang() {
     state_.rings = false;
@@ -167,11 +192,15 @@ private:
     done(x.id);
   }
 
-  void on(const client::read& x) {
-    const auto up_to = own(x.up_to, x.id, "read.up_to");
+  void on(const client::mark& x) {
+    const auto up_to = own(x.up_to, x.id, "up_to");
     if (!up_to) return;
-    self_->send(state_.box, read_messages{x.id, *up_to});
-    done(x.id);
+    inbox_change change{0, x.id, x.what, x.on, x.all ? log_end() : std::min(*up_to, log_end()), {}};
+    for (const auto& [of, seqs] : x.seqs) {
+      if (!own({{of, {}}}, x.id, "seqs")) return;
+      change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
+    }
+    self_->send(state_.box, change_inbox{std::move(change)});
   }
 
   void on(const client::history& x) {
@@ -179,9 +208,15 @@ private:
       reply_error(x.id, {ec::forbidden, "only the history of your own address", "history.address"});
       return;
     }
-    parts_.store.read(x.of, x.after, x.limit, [me = caf::actor_cast<session_actor>(self_), id = x.id](result<stored_page> page) {
-      caf::anon_send(me, history_read{id, std::move(page)});
+    parts_.store.history(x.of, x.what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
+      caf::anon_send(me, history_read{id, query, std::move(what)});
     });
+  }
+
+  /// Nothing can be marked that does not exist yet.
+  sequence log_end() const {
+    const auto end = parts_.log.end_offset(shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size())));
+    return end == 0 ? sequence{} : sequence::at(parts_.log.generation(), end - 1);
   }
 
   void done(request_id id) {
@@ -229,12 +264,13 @@ session_actor::behavior_type make_behavior() {
       [](const not_attached& x) { turn{}.refused(x); },
       [](const push_messages& x) { running<session_self>()->state.out->push(x); },
       [](const acks_saved& x) { turn{}.receipts(x); },
+      [](const inbox_answered& x) { turn{}.answered(x); },
       [](const history_read& x) {
         turn now;
-        if (x.page)
-          now.out().send({server::history{x.request, x.page->messages, x.page->more}});
+        if (x.what)
+          now.out().send({history_of(x.request, x.query, *x.what, now.wall())});
         else
-          now.reply_error(x.request, x.page.error());
+          now.reply_error(x.request, x.what.error());
       },
       [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },
       [](alarm) { turn{}.rang(); },

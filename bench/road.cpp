@@ -52,10 +52,14 @@ private:
 class bench_store final : public message_store {
 public:
   bool shares_log() const override { return true; }
+  store_identity identity() const override { return {}; }
   std::vector<shard_position> positions() const override { return {}; }
   void write(store_batch, urgency, store_done<void> done) override { done({}); }
   void load(address user, std::size_t, store_done<stored_mailbox> done) override { done(stored_mailbox{{std::move(user), {}, {}, {}, 0}, {}, 0, 0}); }
   void read(address, sequence, std::size_t, store_done<stored_page> done) override { done(stored_page{}); }
+  void locate(address, std::vector<sequence>, store_done<stored_places> done) override { done(stored_places{}); }
+  void history(address, history_query, store_done<stored_history> done) override { done(stored_history{}); }
+  void reap(reap_step, store_done<reaped> done) override { done(reaped{}); }
   void dead_letters(dead_letter_query, store_done<std::vector<dead_letter>> done) override { done(std::vector<dead_letter>{}); }
   void stop() override {}
 };

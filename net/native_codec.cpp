@@ -2,6 +2,7 @@
 // The writing half of doorstep.v1, and what the protocol's numbers are called. The reading half is native_decoder.cpp.
 #include "net/native_codec.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -116,6 +117,25 @@ void append_message(std::string& out, const message& x, std::uint32_t attempt, b
   out += '}';
 }
 
+void append_time(std::string& out, std::string_view name, unix_ms at) {
+  append_quoted(out, name);
+  out += ':';
+  append_number(out, static_cast<std::uint64_t>(std::max<std::int64_t>(at.value, 0)));
+}
+
+/// ,"appended":1,"states":{"read":2}}  -- closes the message's object.
+void append_states(std::string& out, const server::past& x) {
+  out += ',';
+  append_time(out, "appended", x.what->appended);
+  out += ",\"states\":{";
+  for (std::size_t i = 0; i < x.states.size(); ++i) {
+    if (!x.states[i]) continue;
+    if (out.back() != '{') out += ',';
+    append_time(out, name(static_cast<inbox_mark>(i)), *x.states[i]);
+  }
+  out += "}}";
+}
+
 struct writer {
   std::string& out;
 
@@ -158,6 +178,8 @@ struct writer {
     open_object(out, 0, "counts");
     out += "{\"unread\":";
     append_number(out, x.unread);
+    out += ",\"unseen\":";
+    append_number(out, x.unseen);
     out += "}}";
   }
   void operator()(const server::history& x) const {
@@ -165,9 +187,19 @@ struct writer {
     out += "{\"messages\":[";
     for (const auto& one : x.messages) {
       if (out.back() != '[') out += ',';
-      append_message(out, *one, 0, false);
+      append_message(out, *one.what, 0, false);
+      out.pop_back();
+      append_states(out, one);
     }
-    out += x.more ? "],\"more\":true}}" : "],\"more\":false}}";
+    out += x.more ? "],\"more\":true" : "],\"more\":false";
+    if (x.gone) {
+      out += ",\"gap\":{\"from\":";
+      append_number(out, x.gone->after.value + 1);
+      out += ",\"to\":";
+      append_number(out, x.gone->upto.value);
+      out += ",\"reason\":\"retention\"}";
+    }
+    out += "}}";
   }
   void operator()(const server::done& x) const {
     open_object(out, x.id, "done");

@@ -23,6 +23,7 @@ inline constexpr std::size_t objects_max = 1000;  ///< of a frame
 inline constexpr std::size_t entries_max = 1000;  ///< ids or addresses of a request
 inline constexpr std::size_t depth_max = 16;
 inline constexpr std::size_t device_bytes_max = 128, message_id_bytes_max = 128, reason_bytes_max = 1024;
+inline constexpr std::size_t seqs_max = 100;  ///< single messages of one inbox request: each is looked up in the store
 inline constexpr std::uint64_t retry_in_ms_max = 24 * 3600 * 1000;
 }  // namespace native_limits
 

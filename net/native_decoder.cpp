@@ -78,6 +78,28 @@ public:
     }
     return found;
   }
+  seqs_by_address seq_lists(std::string_view name) {
+    seqs_by_address found;
+    const auto* x = member(name, false);
+    if (!x) return found;
+    if (!x->is_object()) return wrong(name, "must be an object of address and seqs"), found;
+    std::size_t count = 0;
+    for (const auto& [key, value] : x->get_object()) {
+      auto to = address::parse({key.data(), key.size()});
+      if (!to) return wrong(name, "holds what is not an address: " + to.error().detail), found;
+      if (!value.is_array()) return wrong(name, "must be an object of address and seqs"), found;
+      auto& list = found.emplace_back(std::move(*to), std::vector<sequence>{}).second;
+      for (const auto& one : value.get_array()) {
+        const auto seq = whole_number(one);
+        if (!seq || *seq == 0) return wrong(name, "holds what is not a seq"), found;
+        list.push_back({*seq});
+      }
+      count += list.size();
+    }
+    if (count == 0) wrong(name, "is empty");
+    if (count > seqs_max) wrong(name, "has over 100 entries; use up_to");
+    return found;
+  }
   std::vector<std::string> ids(std::string_view name, bool required) {
     std::vector<std::string> found;
     const auto* x = member(name, required);
@@ -110,6 +132,39 @@ private:
   std::optional<failure> first_;
 };
 
+struct mark_request {
+  std::string_view name;
+  inbox_mark mark;
+  bool on;
+};
+constexpr mark_request marks[] = {{"read", inbox_mark::read, true},
+                                  {"unread", inbox_mark::read, false},
+                                  {"seen", inbox_mark::seen, true},
+                                  {"archive", inbox_mark::archived, true},
+                                  {"unarchive", inbox_mark::archived, false}};
+
+client::mark read_mark(request_id id, inbox_mark mark, bool on, members& from) {
+  client::mark x{id, mark, on, from.seqs("up_to", false), from.seq_lists("seqs"), from.truth("all")};
+  const auto ways = int{from.has("up_to")} + int{from.has("seqs")} + int{x.all};
+  // Whoever opens the list has seen what there is.
+  if (mark == inbox_mark::seen && ways == 0)
+    x.all = true;
+  else if (ways != 1)
+    from.wrong("up_to", "or seqs or all: one of them must be there");
+  return x;
+}
+
+client::history read_history(request_id id, members& from) {
+  client::history x{id, from.one_address("address"), {}};
+  x.what.after = {from.number("after", 0, number_max, 0)};
+  x.what.before = {from.number("before", 1, number_max, 0)};
+  x.what.since = {static_cast<std::int64_t>(from.number("since", 0, number_max, 0))};
+  x.what.until = {static_cast<std::int64_t>(from.number("until", 1, number_max, 0))};
+  x.what.limit = static_cast<std::size_t>(from.number("limit", 1, 1000, 100));
+  x.what.newest = !from.has("after") && !from.has("since") && (from.has("before") || from.has("until"));
+  return x;
+}
+
 client::command read_request(std::string_view what, request_id id, members& from) {
   if (what == "connect") {
     client::connect x{id, from.text("token", SIZE_MAX, false), from.text("device", device_bytes_max, false), from.seqs("resume", false), false};
@@ -127,16 +182,15 @@ client::command read_request(std::string_view what, request_id id, members& from
     return x;
   }
   if (what == "in_progress") return client::in_progress{id, from.ids("ids", true)};
-  if (what == "read") return client::read{id, from.seqs("up_to", true)};
-  if (what == "history") {
-    return client::history{id, from.one_address("address"), sequence{from.number("after", 0, number_max, 0)},
-                           static_cast<std::size_t>(from.number("limit", 1, 1000, 100))};
-  }
+  for (const auto& [name, mark, on] : marks)
+    if (what == name) return read_mark(id, mark, on, from);
+  if (what == "history") return read_history(id, from);
   if (what == "refresh") return client::refresh{id, from.text("token", SIZE_MAX, true)};
   return client::ping{id};
 }
 
-constexpr std::string_view requests[] = {"connect", "ack", "nack", "in_progress", "read", "history", "refresh", "ping"};
+constexpr std::string_view requests[] = {"connect", "ack",     "nack",      "in_progress", "read",    "unread",
+                                         "seen",    "archive", "unarchive", "history",     "refresh", "ping"};
 
 void read_object(const json::object& object, decoded_frame& frame) {
   request_id id = 0;

@@ -5,7 +5,9 @@
 #include "runtime/address.hpp"
 #include "runtime/error.hpp"
 #include "runtime/message.hpp"
+#include "runtime/stored.hpp"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,6 +21,7 @@ namespace doorstep {
 /// The client's number for a request; the reply carries it. 0 = it gave none.
 using request_id = std::uint64_t;
 using seq_by_address = std::vector<std::pair<address, sequence>>;
+using seqs_by_address = std::vector<std::pair<address, std::vector<sequence>>>;
 
 // One line a message, to be read as a table.
 // clang-format off
@@ -27,14 +30,15 @@ struct connect { request_id id = 0; std::string token, device; seq_by_address re
 struct ack { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
 struct nack { request_id id = 0; std::vector<std::string> ids; std::string reason; std::optional<milliseconds> retry_in{}; };
 struct in_progress { request_id id = 0; std::vector<std::string> ids; };
-struct read { request_id id = 0; seq_by_address up_to; };
-struct history { request_id id = 0; address of; sequence after; std::size_t limit = 100; };
+/// What the person did: everything up to a seq, single messages, or everything there is.
+struct mark { request_id id = 0; inbox_mark what = inbox_mark::read; bool on = true; seq_by_address up_to; seqs_by_address seqs; bool all = false; };
+struct history { request_id id = 0; address of; history_query what; };
 struct refresh { request_id id = 0; std::string token; };
 struct ping { request_id id = 0; };
 struct pong {};
 /// Understood as a frame of the protocol, and not offered here: answered with an error, the session stays.
 struct unsupported { request_id id = 0; std::string what; };
-using command = std::variant<connect, ack, nack, read, history, refresh, ping, pong, unsupported, in_progress>;
+using command = std::variant<connect, ack, nack, mark, history, refresh, ping, pong, unsupported, in_progress>;
 }  // namespace client
 
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
@@ -50,8 +54,10 @@ struct connected { request_id id = 0; std::string session, user; seq_by_address 
 /// One delivery of one message.
 struct push { message_ptr what; std::uint32_t attempt = 1; bool redelivered = false; };
 struct receipt { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };
-struct counts { std::uint64_t unread = 0; };
-struct history { request_id id = 0; std::vector<message_ptr> messages; bool more = false; };
+struct counts { std::uint64_t unread = 0, unseen = 0; };
+/// A message of the past, with the times of its states.
+struct past { message_ptr what; std::array<std::optional<unix_ms>, inbox_marks_max> states{}; };
+struct history { request_id id = 0; std::vector<past> messages; bool more = false; std::optional<sequence_range> gone{}; };
 struct done { request_id id = 0; };
 struct pong { request_id id = 0; };
 struct gap { address of; sequence from, to; std::string reason; };

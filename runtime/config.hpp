@@ -97,6 +97,8 @@ struct store_config {
   milliseconds connect_timeout{3'000};
   milliseconds socket_timeout{10'000};
   milliseconds commit_interval{20};
+  milliseconds retention{std::chrono::hours{24 * 30}};  ///< 0 = for ever
+  milliseconds retention_interval{10 * 60'000};
   std::size_t cache_bytes = 64 * 1024 * 1024;
 };
 

@@ -46,7 +46,7 @@ struct cursor_record {
   address user;
   cursor acked;
   push_horizon horizon;
-  sequence read_upto;         ///< the inbox: everything up to here was read by the person
+  sequence read_upto;         ///< of records written before there was an inbox record: everything up to here was read; 0 since
   std::uint64_t version = 0;  ///< rises with each write of this document
 };
 

@@ -67,6 +67,7 @@ constexpr row<counter> counters[] = {
     {&m::poisoned, "doorstep_messages_poisoned_total", "Dead letters: they made their mailbox fail delivery.poison_attempts times."},
     {&m::dead_requeued, "doorstep_dead_letters_requeued_total", "Dead letters taken back into their mailbox."},
     {&m::dead_purged, "doorstep_dead_letters_purged_total", "Dead letters deleted."},
+    {&m::retained_out, "doorstep_messages_retention_removed_total", "Messages older than store.retention that were owed to nobody, removed."},
     {&m::ack_timeouts, "doorstep_ack_timeouts_total", "Delivery rounds that ended without an ack."},
     {&m::frames_in, "doorstep_frames_in_total", "WebSocket frames read from clients."},
     {&m::frames_out, "doorstep_frames_out_total", "WebSocket frames written to clients."},

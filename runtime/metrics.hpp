@@ -53,6 +53,7 @@ public:
   counter dead_requeued, dead_purged;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;
+  counter retained_out;  ///< messages that retention removed
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
   counter http_requests, http_refused;
   gauge mailboxes, sessions, in_flight;

@@ -286,6 +286,11 @@ constexpr option options[] = {
              "How long a MongoDB server may take to answer; a write that takes longer fails and is written again."),
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
              "Changes of cursors are gathered for this long and written by one fsync."),
+    duration("store.retention", in<&c::store, &store_config::retention>, 0, 3650 * day,
+             "How long messages stay in a user's history after their append. What somebody is still owed stays longer, and nothing goes before "
+             "log.dedup_window is over. 0 = for ever."),
+    duration("store.retention_interval", in<&c::store, &store_config::retention_interval>, 100, day,
+             "How long after a look for messages past their retention the next one begins."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
 
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,

@@ -16,7 +16,7 @@ void outbox_effects::clear() {
   buried.clear();
   receipts.clear();
   read.reset();
-  counts_changed = false;
+  counts_changed = recount = false;
   acked = repeated = redelivered = timed_out = 0;
   acked_times.clear();
 }
@@ -30,20 +30,19 @@ outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : 
 void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_time now, outbox_effects& out) {
   cursor_ = start.record.acked;
   horizon_ = start.record.horizon;
-  const bool read_since = read_upto_ > start.record.read_upto;
-  read_upto_ = std::max(read_upto_, start.record.read_upto);
+  marks_top_ = highest_counted_mark(start.inbox);
   saved_floor_ = cursor_.floor();
-  version_ = start.record.version;
+  version_ = std::max(start.record.version, start.inbox.version);  // they are written together, and a crash may come between
   flag_upto_ = horizon_.open ? std::max(open_horizon, horizon_.upto) : horizon_.upto;
   // What was pushed in an earlier life counts as pushed: the horizon never goes back.
   pushed_upto_ = flag_upto_;
   horizon_saved_open_ = horizon_.open;
   known_ = cursor_.floor();
   unread_ = start.unread;
+  unseen_ = start.unseen;
   owed_ = start.above_floor - std::min<std::uint64_t>(start.above_floor, cursor_.above().size());
   counted_ = start.page.complete_to;
   loaded_ = true;
-  if (read_since && read_upto_ >= std::max(counted_, highest_)) unread_ = 0;
   for (auto seq : std::exchange(before_load_, {})) count_unread(seq, out);
   if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
   reading_ = true;
@@ -134,12 +133,17 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
   if (seq <= counted_) return;
   counted_ = seq;
   ++owed_;
-  if (seq <= read_upto_) return;
+  // Marked before it was heard of, as by a client that has it from the history.
+  if (seq <= marks_top_) {
+    out.recount = true;
+    return;
+  }
   ++unread_;
+  ++unseen_;
   out.counts_changed = true;
   if (!recounting_) return;
-  if (since_recount_.size() == recount_max) since_recount_.erase(since_recount_.begin(), since_recount_.begin() + recount_max / 2);
-  since_recount_.push_back(seq);
+  recount_lost_ = recount_lost_ || since_recount_.size() == recount_max;
+  if (!recount_lost_) since_recount_.push_back(seq);
 }
 
 // --- sessions ---------------------------------------------------------------------------------------------------------------------------
@@ -169,6 +173,7 @@ void outbox::detach(unsigned slot, steady_time) {
   }
   for (auto& x : leaving_) x.what.sent_to &= ~bit(slot);
   std::erase_if(receipts_, [slot](const pending_receipt& x) { return x.what.slot == slot; });
+  for (auto& x : elsewhere_) x.slots &= ~bit(slot);
   // The ack itself still counts; there is only nobody left to tell.
   for (auto& x : waiting_acks_)
     if (x.slot == slot) x.slot = slots_max;
@@ -312,7 +317,9 @@ std::optional<steady_time> outbox::next_due() const {
 
 // --- acks -------------------------------------------------------------------------------------------------------------------------------
 
-void outbox::mark_acked(entry* at, outbox_effects& out) {
+void outbox::mark_acked(entry* at, unsigned slot, outbox_effects& out) {
+  const auto others = (at->sent_to | at->nacked_by) & ~(slot < slots_max ? bit(slot) : 0);
+  if (others != 0) elsewhere_.push_back({others, at->what->id, version_ + 1});
   if (settle_in_cursor(at->what->seq)) {
     ++out.acked;
     out.acked_times.emplace_back(at->pushed_at, at->what->appended);
@@ -321,10 +328,10 @@ void outbox::mark_acked(entry* at, outbox_effects& out) {
   flight_.erase(flight_.begin() + (at - flight_.data()));
 }
 
-bool outbox::ack_by_id(const std::string& id, outbox_effects& out) {
+bool outbox::ack_by_id(const std::string& id, unsigned slot, outbox_effects& out) {
   for (auto at = flight_.begin(); at != flight_.end(); ++at)
     if (at->what->id == id) {
-      mark_acked(&*at, out);
+      mark_acked(&*at, slot, out);
       return true;
     }
   for (auto at = queue_.begin(); at != queue_.end(); ++at)
@@ -349,7 +356,7 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
         continue;
       }
       const auto index = at - flight_.begin();
-      mark_acked(&*at, out);
+      mark_acked(&*at, slot, out);
       at = flight_.begin() + index;
       any = true;
     }
@@ -367,7 +374,7 @@ void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vect
 /// @returns false when that is not known yet.
 bool outbox::settle(pending_ack& x, outbox_effects& out) {
   std::size_t unknown = 0;
-  for (const auto& id : x.ids) unknown += ack_by_id(id, out) ? 0 : 1;
+  for (const auto& id : x.ids) unknown += ack_by_id(id, x.slot, out) ? 0 : 1;
   if (unknown > 0 && !knows_all_pushed()) return false;
   out.repeated += unknown;
   if (x.slot < slots_max)
@@ -409,30 +416,6 @@ void outbox::raise_floor() {
     cursor_.raise(known_);
 }
 
-bool outbox::read(sequence up_to, outbox_effects& out) {
-  if (up_to <= read_upto_) return false;
-  read_upto_ = up_to;
-  make_dirty(true);  // the store counts what is left by the saved record
-  recounting_ = !loaded_ || up_to < std::max(highest_, counted_);
-  since_recount_.clear();
-  if (recounting_) return true;
-  unread_ = 0;
-  out.counts_changed = true;
-  return false;
-}
-
-void outbox::recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to) {
-  // Everything was read while the store counted: its answer is of an earlier time.
-  if (!recounting_) return;
-  unread_ = unread;
-  if (complete_to) {
-    std::erase_if(since_recount_, [&](sequence x) { return x <= complete_to; });
-    unread_ += since_recount_.size();
-    counted_ = std::max(counted_, complete_to);
-  }
-  out.counts_changed = true;
-}
-
 // --- the record -------------------------------------------------------------------------------------------------------------------------
 
 cursor_record outbox::begin_save(const address& user, outbox_effects& out) {
@@ -445,7 +428,7 @@ cursor_record outbox::begin_save(const address& user, outbox_effects& out) {
   saving_floor_ = cursor_.floor();
   // Rule 4: from here on the store may say "closed": nothing is pushed before it says "open" again.
   if (!saving_open_) horizon_saved_open_ = false;
-  return {user, cursor_, horizon_, read_upto_, ++version_};
+  return {user, cursor_, horizon_, {}, ++version_};
 }
 
 void outbox::saved(steady_time now, outbox_effects& out) {
@@ -454,6 +437,7 @@ void outbox::saved(steady_time now, outbox_effects& out) {
   saved_floor_ = saving_floor_;
   buried(out);
   if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
+  if (!elsewhere_.empty()) tell_others(out);
   std::erase_if(receipts_, [&](pending_receipt& x) {
     if (x.version > version_) return false;
     x.what.up_to = saved_floor_;
@@ -468,6 +452,21 @@ void outbox::save_failed() {
   make_dirty(urgent_ || saving_open_ || !leaving_.empty());
   // The same version is not written twice with other contents: the next attempt takes a new one, and receipts wait for it.
   for (auto& x : receipts_) x.version = version_ + 1;
+  for (auto& x : elsewhere_) x.version = version_ + 1;
+}
+
+/// Rule 10, for sessions that have what another one acked.
+void outbox::tell_others(outbox_effects& out) {
+  std::uint64_t slots = 0;
+  for (const auto& x : elsewhere_) slots |= x.version <= version_ ? x.slots : 0;
+  for (; slots != 0; slots &= slots - 1) {
+    const auto slot = static_cast<unsigned>(std::countr_zero(slots));
+    outbox_effects::receipt told{slot, 0, saved_floor_, {}};
+    for (const auto& x : elsewhere_)
+      if (x.version <= version_ && (x.slots & bit(slot)) != 0) told.ids.push_back(x.id);
+    out.receipts.push_back(std::move(told));
+  }
+  std::erase_if(elsewhere_, [&](const settled_elsewhere& x) { return x.version <= version_; });
 }
 
 void outbox::close_horizon() {

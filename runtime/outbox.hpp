@@ -56,7 +56,8 @@ struct outbox_effects {
     std::uint32_t attempt;
     bool redelivered;
   };
-  /// The acks of one request are durable. `up_to` is the floor that the store holds: everything up to it is acked. 0: nothing yet.
+  /// The acks of one request are durable, or (request 0) those of another session. `up_to` is the floor that the store holds: everything up to it is
+  /// acked. 0: nothing yet.
   struct receipt {
     unsigned slot;
     std::uint64_t request;
@@ -73,6 +74,7 @@ struct outbox_effects {
   std::vector<receipt> receipts;
   std::optional<fetch> read;  ///< ask the store; answer with page()
   bool counts_changed = false;
+  bool recount = false;                                                 ///< only the store can tell what is unread now; answer with recounted()
   std::size_t acked = 0, repeated = 0, redelivered = 0, timed_out = 0;  ///< for the metrics
   std::vector<std::pair<steady_time, unix_ms>> acked_times;             ///< pushed at / appended at, of messages acked the first time
   void clear();
@@ -112,10 +114,12 @@ public:
   void nack(const std::vector<std::string>& ids, steady_time now, outbox_effects& out, unsigned slot = slots_max, const nack_terms& terms = {});
   /// The client still works on them: their ack deadline starts again. What this slot nacked, or what is not in flight, stays as it is.
   void in_progress(unsigned slot, const std::vector<std::string>& ids, steady_time now);
-  /// The person has read everything up to here. @returns true when the store has to count what is left (see recounted()).
-  bool read(sequence up_to, outbox_effects& out);
-  /// @param complete_to the page.complete_to of the same answer: what was delivered above it since is added. 0: nothing is.
-  void recounted(std::uint64_t unread, outbox_effects& out, sequence complete_to = {});
+  /// Marks of the inbox have changed and are durable: the store is about to count again. @param marks_top no mark is above
+  void recount(sequence marks_top);
+  /// The store's count since. What was delivered meanwhile is added. @returns false where that cannot be exact yet: ask again.
+  bool recounted(const stored_mailbox& x, outbox_effects& out);
+  /// Something that is saved with the record has changed.
+  void write_record() { make_dirty(true); }
 
   /// Ack timeouts and retries that are due.
   void tick(steady_time now, outbox_effects& out);
@@ -137,6 +141,7 @@ public:
   bool is_idle() const { return loaded_ && attached_ == 0 && !dirty_ && !saving_ && !reading_; }
 
   std::uint64_t unread() const { return unread_; }
+  std::uint64_t unseen() const { return unseen_; }
   sequence floor() const { return cursor_.floor(); }
   const cursor& acked() const { return cursor_; }
 
@@ -178,6 +183,12 @@ private:
     outbox_effects::receipt what;
     std::uint64_t version;
   };
+  /// Acked by one session, and other sessions have it too: they are told once that is durable.
+  struct settled_elsewhere {
+    std::uint64_t slots;
+    std::string id;
+    std::uint64_t version;
+  };
   struct pending_ack {
     unsigned slot;
     std::uint64_t request;
@@ -192,8 +203,9 @@ private:
   void push_round(entry& x, steady_time now, outbox_effects& out);
   void push_to(entry& x, unsigned slot, bool flagged, outbox_effects& out);
   void want_more(outbox_effects& out);
-  void mark_acked(entry* at, outbox_effects& out);
-  bool ack_by_id(const std::string& id, outbox_effects& out);
+  void mark_acked(entry* at, unsigned slot, outbox_effects& out);
+  bool ack_by_id(const std::string& id, unsigned slot, outbox_effects& out);
+  void tell_others(outbox_effects& out);
   bool settle(pending_ack& x, outbox_effects& out);
   void keep_waiting(pending_ack x);
   void settle_waiting_acks(outbox_effects& out);
@@ -227,9 +239,9 @@ private:
 
   cursor cursor_;
   push_horizon horizon_;
-  sequence read_upto_, flag_upto_, pushed_upto_;
+  sequence marks_top_, flag_upto_, pushed_upto_;
   sequence saving_floor_, saved_floor_;
-  std::uint64_t version_ = 0, unread_ = 0;
+  std::uint64_t version_ = 0, unread_ = 0, unseen_ = 0;
   bool horizon_saved_open_ = false;  ///< the store knows that we push
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
   bool any_poisoned_ = false;  ///< beside what every message touches, as is all that is asked for each
@@ -240,12 +252,13 @@ private:
   boost::container::devector<message_ptr> queue_;  ///< next ones, by seq
   sequence known_;                                 ///< all unacked messages up to here are in flight_ or queue_
   sequence highest_;                               ///< the highest seq heard of
-  sequence counted_;                               ///< unread_ has counted up to here
+  sequence counted_;                               ///< owed_ has counted up to here, and unread_ and unseen_ what is above marks_top_
   std::uint64_t owed_ = 0;
   std::vector<leaving> leaving_;
   std::vector<sequence> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
-  bool recounting_ = false;
+  sequence recount_from_;                ///< its answer has to cover this
+  bool recounting_ = false, recount_lost_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
 
@@ -254,6 +267,7 @@ private:
   std::uint64_t newcomers_ = 0;   ///< those that were not sent what is in flight
   std::vector<pending_receipt> receipts_;
   std::vector<pending_ack> waiting_acks_;  ///< with ids that may be of messages not read yet
+  std::vector<settled_elsewhere> elsewhere_;
 };
 
 }  // namespace doorstep

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "runtime/cursor.hpp"
+#include "runtime/inbox.hpp"
 #include "runtime/message.hpp"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace doorstep {
@@ -21,8 +23,43 @@ struct stored_page {
 struct stored_mailbox {
   cursor_record record;           ///< version 0: nobody has written one yet
   stored_page page;               ///< from the floor on
-  std::uint64_t unread = 0;       ///< stored messages above record.read_upto
+  std::uint64_t unread = 0;       ///< stored messages up to page.complete_to in unread_ranges(inbox)
   std::uint64_t above_floor = 0;  ///< stored messages above the floor, acked ones among them
+  std::uint64_t unseen = 0;       ///< those in unseen_ranges(inbox)
+  inbox_record inbox{};           ///< version 0: nobody has written one yet
+};
+
+/// Records of before there was an inbox record said how far the person had read; the first inbox record takes that over.
+inline void take_over_read_upto(const cursor_record& from, inbox_record& into) {
+  if (into.version == 0) into[inbox_mark::read].cover({}, from.read_upto, {});
+}
+
+/// Which of a user's stored messages, whatever became of them. A part that is empty lets everything through.
+struct history_query {
+  sequence after, before;  ///< seq above / below; before 0 = no bound
+  unix_ms since, until;    ///< appended at or after / before; 0 = no bound. Append times are taken to rise with the seq
+  std::size_t limit = 100;
+  bool newest = false;  ///< the page ends at the upper bound instead of beginning at the lower one
+};
+
+/// A page of history with what makes the messages' states, all as the store has it.
+struct stored_history {
+  std::vector<message_ptr> messages;  ///< in seq order
+  bool more = false;                  ///< beyond the page, on the side it did not begin at
+  cursor acked;
+  inbox_record inbox;
+  sequence gone_to;  ///< messages up to here may be gone by retention; 0: none ever went
+};
+
+/// A bounded step of retention: of the oldest messages some are looked at, and those that nobody is owed go.
+struct reap_step {
+  unix_ms before;           ///< only what was appended earlier
+  std::string from{};       ///< reaped::next of the step before; empty: from the oldest on
+  std::size_t limit = 500;  ///< messages looked at
+};
+struct reaped {
+  std::size_t removed = 0, kept = 0;  ///< kept: still owed to somebody, or still needed by the log
+  std::string next{};                 ///< where the next step goes on; empty: nothing older than `before` is left to look at
 };
 
 }  // namespace doorstep

@@ -10,8 +10,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace doorstep {
@@ -23,12 +25,23 @@ struct append_work {
   std::vector<appended> verdicts;  ///< filled in by the commit
 };
 
-/// One write() on its way to the next commit.
+/// One reap() on its way, and what came of it.
+struct reap_work {
+  reap_step step;
+  reaped outcome;
+};
+/// One write() on its way to the next commit, or one reap(): then the batch is empty.
 struct store_work {
   store_batch batch;
   store_done<void> done;
   std::vector<message_ptr> duplicates{};  ///< of batch.messages; filled in by the commit where the batch asks for it
+  std::shared_ptr<reap_work> reap{};
 };
+inline store_work reap_work_of(reap_step step, store_done<reaped> done) {
+  auto work = std::make_shared<reap_work>(reap_work{std::move(step), {}});
+  auto tell = [work, done = std::move(done)](const result<void>& x) { x ? done(std::move(work->outcome)) : done(x.error()); };
+  return {{}, std::move(tell), {}, std::move(work)};
+}
 
 class commit_queue {
 public:

@@ -42,6 +42,7 @@ struct store_batch {
   std::vector<dead_letter> dead;
   std::vector<shard_position> positions;
   std::vector<dead_letter_change> dead_changes{};
+  std::vector<inbox_record> inboxes{};  ///< written before the cursors that they come with
   /// Set where the log does not judge duplicates: then `messages` are judged, in the order of the log, before they are stored. Called right before `done` of a
   /// write that succeeded, if it is not empty, with those that are not stored because the same message was within the dedup window.
   std::function<void(std::vector<message_ptr>)> duplicates{};
@@ -89,6 +90,11 @@ public:
   virtual void load(address user, std::size_t limit, store_done<stored_mailbox> done) = 0;
   /// Messages of `user` with seq > after, at most `limit`.
   virtual void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) = 0;
+  /// Which of `seqs` (rising) are messages of `user`, each with the stored one before it.
+  virtual void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) = 0;
+  virtual void history(address user, history_query query, store_done<stored_history> done) = 0;
+  /// Retention. What somebody is owed stays, and so does what a shard might read again. Safe to repeat.
+  virtual void reap(reap_step step, store_done<reaped> done) = 0;
   virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;
 
   /// Writes and calls back what is queued, then stops the threads. Calls after this fail with ec::stopping.

@@ -106,7 +106,7 @@ result<std::shared_ptr<mongo_pool>> mongo_pool::open(const store_config& options
   return std::shared_ptr<mongo_pool>(new mongo_pool(options, std::make_unique<impl>(pool)));
 }
 
-constexpr std::array collection_names{"messages", "cursors", "dead_letters", "shards", "state", "dedup"};  // as in mongo_collection
+constexpr std::array collection_names{"messages", "cursors", "dead_letters", "shards", "state", "dedup", "inboxes"};  // as in mongo_collection
 
 struct mongo_connection::impl {
   explicit impl(std::shared_ptr<mongo_pool> from);

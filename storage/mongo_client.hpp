@@ -31,7 +31,7 @@ private:
   const std::unique_ptr<impl> impl_;
 };
 
-enum class mongo_collection : std::uint8_t { messages, cursors, dead_letters, shards, state, dedup };
+enum class mongo_collection : std::uint8_t { messages, cursors, dead_letters, shards, state, dedup, inboxes };
 
 /// One document's change in a bulk. A duplicate key says that it is done, or was overtaken.
 struct mongo_operation {

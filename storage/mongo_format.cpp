@@ -52,6 +52,19 @@ bson_out document_of(const cursor_record& x) {
   return out;
 }
 
+bson_out document_of(const inbox_record& x) {
+  bson_out out;
+  out.number("v", mongo_format_version).number("version", x.version);
+  std::vector<std::uint64_t> numbers;
+  for (std::size_t i = 0; i < inbox_marks_max; ++i) {
+    numbers.clear();
+    for (const auto& range : x.marks[i].ranges())
+      numbers.insert(numbers.end(), {range.after.value, range.upto.value, static_cast<std::uint64_t>(range.at.value)});
+    out.numbers(std::string(name(static_cast<inbox_mark>(i))).c_str(), numbers);
+  }
+  return out;
+}
+
 bson_out document_of(const dead_letter& x, std::int64_t kept) {
   bson_out out;
   out.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
@@ -93,6 +106,22 @@ result<cursor_record> cursor_from(const bson_in& x) {
   out.horizon = {{x.count("horizon")}, x.flag("horizon_open")};
   out.read_upto = {x.count("read_upto")};
   out.version = x.count("version");
+  return out;
+}
+
+result<inbox_record> inbox_from(const bson_in& x) {
+  if (auto known = check_format(x); !known) return known.error();
+  inbox_record out;
+  out.user = trusted_address(x.text("_id"));
+  out.version = x.count("version");
+  for (std::size_t i = 0; i < inbox_marks_max; ++i) {
+    const auto numbers = x.numbers(std::string(name(static_cast<inbox_mark>(i))).c_str());
+    if (numbers.size() % 3 != 0) return unreadable(x, "its marks are cut off");
+    std::vector<mark_ranges::range> ranges;
+    for (std::size_t at = 0; at < numbers.size(); at += 3)
+      ranges.push_back({{numbers[at]}, {numbers[at + 1]}, {static_cast<std::int64_t>(numbers[at + 2])}});
+    out.marks[i] = mark_ranges(std::move(ranges));
+  }
   return out;
 }
 

@@ -22,12 +22,14 @@ std::string mongo_origin_field(const origin_partition& x);
 /// All fields but _id, which comes from the filter of the upsert.
 bson_out document_of(const message& x);
 bson_out document_of(const cursor_record& x);
+bson_out document_of(const inbox_record& x);
 /// @param kept place in the order of arrival
 bson_out document_of(const dead_letter& x, std::int64_t kept);
 
 /// ec::unsupported for a document of a newer format, ec::corrupt for one that cannot be read.
 result<message_ptr> message_from(const bson_in& x);
 result<cursor_record> cursor_from(const bson_in& x);
+result<inbox_record> inbox_from(const bson_in& x);
 result<dead_letter> dead_letter_from(const bson_in& x);
 result<void> check_format(const bson_in& x);
 

@@ -3,6 +3,7 @@
 
 #include "storage/mongo_format.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -42,6 +43,27 @@ bson_out filter_of(const dead_letter_query& x) {
 
 }  // namespace
 
+/// The cursor and the inbox of a user, as they are stored.
+result<void> mongo_reader::records_of(const address& user, cursor_record& record, inbox_record& inbox) {
+  record.user = inbox.user = user;
+  const auto of_user = bson_with("_id", user.text());
+  auto found = at_.find(mongo_collection::cursors, of_user, {}, [&](const bson_in& x) -> result<void> {
+    auto read = cursor_from(x);
+    if (!read) return read.error();
+    record = std::move(*read);
+    return {};
+  });
+  if (!found) return found;
+  found = at_.find(mongo_collection::inboxes, of_user, {}, [&](const bson_in& x) -> result<void> {
+    auto read = inbox_from(x);
+    if (!read) return read.error();
+    inbox = std::move(*read);
+    return {};
+  });
+  take_over_read_upto(record, inbox);
+  return found;
+}
+
 /// What the late write would have said is lost to it, as to any write that failed; only its version is taken.
 result<void> mongo_reader::raise_version(const address& user, std::uint64_t version) {
   // $max says the version; the rest is for a user without a document.
@@ -55,36 +77,56 @@ result<void> mongo_reader::raise_version(const address& user, std::uint64_t vers
   return raised;
 }
 
-result<std::uint64_t> mongo_reader::count_above(const address& user, sequence seq) { return at_.count(mongo_collection::messages, above(user, seq)); }
+/// A bounded number of ranges a command.
+result<std::uint64_t> mongo_reader::count(const address& user, const std::vector<sequence_range>& ranges, sequence upto) {
+  constexpr std::size_t ranges_max = 64;
+  std::uint64_t out = 0;
+  std::vector<bson_out> either;
+  for (std::size_t i = 0; i < ranges.size() && ranges[i].after < upto; ++i) {
+    auto range = bson_with("$gt", static_cast<std::int64_t>(ranges[i].after.value));
+    range.number("$lte", std::min(ranges[i].upto, upto).value);
+    either.push_back(bson_with("seq", range));
+    if (either.size() < ranges_max && i + 1 < ranges.size() && ranges[i + 1].after < upto) continue;
+    auto filter = bson_with("address", user.text());
+    filter.parts("$or", either);
+    either.clear();
+    auto found = at_.count(mongo_collection::messages, filter);
+    if (!found) return found;
+    out += *found;
+  }
+  return out;
+}
 
 result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit, sequence complete_to) {
   if (const auto version = doubts_.find(user)) {
     if (auto raised = raise_version(user, *version); !raised) return raised.error();
   }
   stored_mailbox out;
-  out.record.user = user;
-  auto found = at_.find(mongo_collection::cursors, bson_with("_id", user.text()), {}, [&](const bson_in& x) -> result<void> {
-    auto record = cursor_from(x);
-    if (!record) return record.error();
-    out.record = std::move(*record);
-    return {};
-  });
-  if (!found) return found.error();
-  auto page = read(user, out.record.acked.floor(), limit, complete_to);
-  if (!page) return page.error();
-  const bool whole = !page->more;
-  out.above_floor = page->messages.size();
-  out.page = std::move(*page);
+  if (auto found = records_of(user, out.record, out.inbox); !found) return found.error();
   const auto floor = out.record.acked.floor();
-  if (whole && out.record.read_upto == floor) {  // then the page has counted them
-    out.unread = out.above_floor;
-    return out;
-  }
-  auto unread = count_above(user, out.record.read_upto);
-  if (!unread) return unread.error();
-  out.unread = *unread;
-  if (whole) return out;
-  auto rest = count_above(user, floor);
+  auto page = read(user, floor, limit, complete_to);
+  if (!page) return page.error();
+  out.page = std::move(*page);
+  const auto counted = [&](const std::vector<sequence_range>& ranges, std::uint64_t& into) -> result<void> {
+    if (!out.page.more && ranges.front().after >= floor) {  // then the page has them all
+      std::vector<sequence> seqs;
+      for (const auto& x : out.page.messages) seqs.push_back(x->seq);
+      into = count_in(ranges, seqs, complete_to);
+      return {};
+    }
+    auto found = count(user, ranges, complete_to);
+    if (!found) return found.error();
+    into = *found;
+    return {};
+  };
+  const auto unread_in = unread_ranges(out.inbox), unseen_in = unseen_ranges(out.inbox);
+  if (auto done = counted(unread_in, out.unread); !done) return done.error();
+  out.unseen = out.unread;
+  if (unseen_in != unread_in)
+    if (auto done = counted(unseen_in, out.unseen); !done) return done.error();
+  out.above_floor = out.page.messages.size();
+  if (!out.page.more) return out;
+  auto rest = at_.count(mongo_collection::messages, above(user, floor));
   if (!rest) return rest.error();
   out.above_floor = *rest;
   return out;
@@ -104,6 +146,62 @@ result<stored_page> mongo_reader::read(const address& user, sequence after, std:
     return {};
   });
   if (!found) return found.error();
+  return out;
+}
+
+result<stored_places> mongo_reader::locate(const address& user, const std::vector<sequence>& seqs, sequence complete_to) {
+  stored_places out;
+  out.complete_to = complete_to;
+  bson_out order, options;
+  order.number("seq", -1);
+  options.part("sort", order).number("limit", 2);
+  for (const auto seq : seqs) {
+    auto filter = bson_with("address", user.text());
+    filter.part("seq", bson_with("$lte", static_cast<std::int64_t>(seq.value)));
+    std::vector<sequence> downward;
+    auto found = at_.find(mongo_collection::messages, filter, options, [&](const bson_in& x) -> result<void> {
+      downward.push_back({x.count("seq")});
+      return {};
+    });
+    if (!found) return found.error();
+    if (!downward.empty() && downward[0] == seq) out.found.push_back({seq, downward.size() > 1 ? downward[1] : sequence{}});
+  }
+  return out;
+}
+
+result<stored_history> mongo_reader::history(const address& user, const history_query& query, shard_id shard) {
+  stored_history out;
+  cursor_record record;
+  if (auto found = records_of(user, record, out.inbox); !found) return found.error();
+  out.acked = std::move(record.acked);
+  auto found = at_.find(mongo_collection::shards, bson_with("_id", static_cast<std::int64_t>(shard)), {}, [&](const bson_in& x) -> result<void> {
+    out.gone_to = {x.count("gone_to")};
+    return {};
+  });
+  if (!found) return found.error();
+  auto filter = bson_with("address", user.text());
+  auto range = bson_with("$gt", static_cast<std::int64_t>(query.after.value));
+  if (query.before) range.number("$lt", query.before.value);
+  filter.part("seq", range);
+  if (query.since.value != 0 || query.until.value != 0) {
+    bson_out time;
+    if (query.since.value != 0) time.number("$gte", query.since.value);
+    if (query.until.value != 0) time.number("$lt", query.until.value);
+    filter.part("appended", time);
+  }
+  bson_out order, options;
+  order.number("seq", query.newest ? -1 : 1);
+  options.part("sort", order).number("limit", static_cast<std::int64_t>(query.limit + 1));
+  found = at_.find(mongo_collection::messages, filter, options, [&](const bson_in& x) -> result<void> {
+    out.more = out.messages.size() == query.limit;
+    if (out.more) return {};
+    auto read = message_from(x);
+    if (!read) return read.error();
+    out.messages.push_back(std::move(*read));
+    return {};
+  });
+  if (!found) return found.error();
+  if (query.newest) std::reverse(out.messages.begin(), out.messages.end());
   return out;
 }
 

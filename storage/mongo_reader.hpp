@@ -18,11 +18,14 @@ public:
   /// @param complete_to everything of the user up to here was stored before this call.
   result<stored_mailbox> load(const address& user, std::size_t limit, sequence complete_to);
   result<stored_page> read(const address& user, sequence after, std::size_t limit, sequence complete_to);
+  result<stored_places> locate(const address& user, const std::vector<sequence>& seqs, sequence complete_to);
+  result<stored_history> history(const address& user, const history_query& query, shard_id shard);
   result<std::vector<dead_letter>> dead_letters(const dead_letter_query& query);
 
 private:
   result<void> raise_version(const address& user, std::uint64_t version);
-  result<std::uint64_t> count_above(const address& user, sequence seq);
+  result<void> records_of(const address& user, cursor_record& record, inbox_record& inbox);
+  result<std::uint64_t> count(const address& user, const std::vector<sequence_range>& ranges, sequence upto);
 
   mongo_connection at_;
   cursors_in_doubt& doubts_;

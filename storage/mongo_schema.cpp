@@ -29,7 +29,7 @@ result<void> check_index(mongo_connection& at, mongo_collection in, const char* 
   const auto names = at.index_names(in);
   if (!names) return names.error();
   if (std::find(names->begin(), names->end(), name) != names->end()) return {};
-  return failure{ec::unavailable, std::string("MongoDB did not keep the index ") + name + ", which reading by user needs", {}};
+  return failure{ec::unavailable, std::string("MongoDB did not keep the index ") + name + ", which reading needs", {}};
 }
 
 result<void> make_indexes(mongo_connection& at) {
@@ -41,7 +41,11 @@ result<void> make_indexes(mongo_connection& at) {
   if (auto made = make_index(at, "dead_letters", "kept_id", by_arrival); !made) return made;
   if (auto made = make_index(at, "dedup", "appended", bson_with("appended", std::int64_t{1})); !made) return made;
   if (auto there = check_index(at, mongo_collection::dedup, "appended"); !there) return there;
+  bson_out by_age;
+  by_age.number("appended", 1).number("_id", 1);
+  if (auto made = make_index(at, "messages", "appended_id", by_age); !made) return made;
   if (auto there = check_index(at, mongo_collection::messages, "address_seq"); !there) return there;
+  if (auto there = check_index(at, mongo_collection::messages, "appended_id"); !there) return there;
   return check_index(at, mongo_collection::dead_letters, "kept_id");
 }
 

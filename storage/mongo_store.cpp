@@ -56,6 +56,17 @@ struct mongo_store::impl {
   void settle(std::vector<store_work>& writes, const std::optional<failure>& why);
   void note_health(const std::optional<failure>& why);
   sequence complete_to(const address& user) const;
+  shard_id shard_of_user(const address& user) const { return shard_of(user, static_cast<std::uint32_t>(identity.positions.size())); }
+  std::vector<shard_position> positions_now() const {
+    const std::lock_guard lock(positions_mutex);
+    return stored_to;
+  }
+  void write(store_work work, urgency when) {
+    counts.store_queue.add(1);
+    if (queue.put(work, when) == commit_queue::put_result::taken) return;
+    counts.store_queue.add(-1);
+    work.done(stopping());
+  }
   template <class T, class Ask>
   void ask(store_done<T> done, Ask question);
   void stop();
@@ -101,8 +112,9 @@ void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optio
     }
   }
   for (auto& x : writes) {
-    if (why) {
-      x.done(*why);
+    const auto failed = !why && x.reap ? writer.reap(*x.reap, positions_now()) : why;
+    if (failed) {
+      x.done(*failed);
       continue;
     }
     if (!x.duplicates.empty()) x.batch.duplicates(std::move(x.duplicates));
@@ -125,7 +137,7 @@ void mongo_store::impl::note_health(const std::optional<failure>& why) {
 
 sequence mongo_store::impl::complete_to(const address& user) const {
   const std::lock_guard lock(positions_mutex);
-  const auto end = stored_to[static_cast<std::uint32_t>(shard_of(user, static_cast<std::uint32_t>(stored_to.size())))].next_offset;
+  const auto end = stored_to[static_cast<std::uint32_t>(shard_of_user(user))].next_offset;
   return sequence::before(generation, end);
 }
 
@@ -159,13 +171,7 @@ mongo_store::~mongo_store() { stop(); }
 store_identity mongo_store::identity() const { return impl_->identity.who; }
 std::vector<shard_position> mongo_store::positions() const { return impl_->identity.positions; }
 
-void mongo_store::write(store_batch batch, urgency when, store_done<void> done) {
-  store_work work{std::move(batch), std::move(done)};
-  impl_->counts.store_queue.add(1);
-  if (impl_->queue.put(work, when) == commit_queue::put_result::taken) return;
-  impl_->counts.store_queue.add(-1);
-  work.done(stopping());
-}
+void mongo_store::write(store_batch batch, urgency when, store_done<void> done) { impl_->write({std::move(batch), std::move(done)}, when); }
 
 void mongo_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
   // How far the store is has to be known before it is read: what comes in between is above it.
@@ -179,6 +185,20 @@ void mongo_store::read(address user, sequence after, std::size_t limit, store_do
     return from.read(user, after, limit, at->complete_to(user));
   });
 }
+
+void mongo_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
+  impl_->ask<stored_places>(std::move(done), [at = impl_.get(), user = std::move(user), seqs = std::move(seqs)](mongo_reader& from) {
+    return from.locate(user, seqs, at->complete_to(user));
+  });
+}
+
+void mongo_store::history(address user, history_query query, store_done<stored_history> done) {
+  impl_->ask<stored_history>(std::move(done), [at = impl_.get(), user = std::move(user), query](mongo_reader& from) {
+    return from.history(user, query, at->shard_of_user(user));
+  });
+}
+
+void mongo_store::reap(reap_step step, store_done<reaped> done) { impl_->write(reap_work_of(std::move(step), std::move(done)), urgency::soon); }
 
 void mongo_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](mongo_reader& from) { return from.dead_letters(query); });

@@ -3,6 +3,7 @@
 
 #include "storage/mongo_dedup.hpp"
 #include "storage/mongo_format.hpp"
+#include "storage/mongo_reaper.hpp"
 #include "storage/origin_text.hpp"
 
 #include <algorithm>
@@ -59,6 +60,7 @@ struct mongo_writer::impl {
 
   std::optional<failure> write_messages(std::span<store_work> works);
   std::optional<failure> write_dead(std::span<store_work> works);
+  std::optional<failure> write_inboxes(std::span<store_work> works);
   std::optional<failure> write_cursors(const newest_cursors& newest);
   std::optional<failure> write_positions(std::span<store_work> works);
 
@@ -126,6 +128,23 @@ std::optional<failure> mongo_writer::impl::write_dead(std::span<store_work> work
   return {};
 }
 
+std::optional<failure> mongo_writer::impl::write_inboxes(std::span<store_work> works) {
+  std::unordered_map<address, const inbox_record*> newest;
+  for (const auto& work : works) {
+    for (const auto& x : work.batch.inboxes) {
+      auto& at = newest[x.user];
+      if (!at || at->version < x.version) at = &x;
+    }
+  }
+  std::vector<mongo_operation> all;
+  for (const auto& [user, record] : newest) {
+    auto filter = bson_with("_id", user.text());
+    filter.part("version", bson_with("$lt", static_cast<std::int64_t>(record->version)));
+    all.push_back({mongo_operation::kind::upsert, std::move(filter), bson_with("$set", document_of(*record))});
+  }
+  return failure_of(at.write(mongo_collection::inboxes, all));
+}
+
 std::optional<failure> mongo_writer::impl::write_cursors(const newest_cursors& newest) {
   std::vector<mongo_operation> all;
   for (const auto& [user, record] : newest) {
@@ -175,6 +194,7 @@ std::optional<failure> mongo_writer::run(std::span<store_work> works) {
   }
   if (auto why = impl_->write_messages(works)) return why;
   if (auto why = impl_->write_dead(works)) return why;
+  if (auto why = impl_->write_inboxes(works)) return why;
   if (auto why = impl_->write_cursors(newest)) {
     impl_->doubts.add(newest);
     return why;
@@ -187,6 +207,13 @@ std::optional<failure> mongo_writer::run(std::span<store_work> works) {
   impl_->dedup.reap();
   impl_->counts.store_commits.add();
   impl_->counts.commit_time.observe(std::chrono::steady_clock::now() - began);
+  return {};
+}
+
+std::optional<failure> mongo_writer::reap(reap_work& work, const std::vector<shard_position>& positions) {
+  auto done = reap_messages(impl_->at, work.step, positions);
+  if (!done) return done.error();
+  work.outcome = std::move(*done);
   return {};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writing side: what has come together goes out in unordered bulks, each part of it safe to write again. No transaction: the order of the parts stands in for
-// one. Messages and dead letters come first, then the cursors that settle them, then the positions that cover them. Writing thread.
+// one. Messages and dead letters come first, then inboxes and the cursors that settle them, then the positions that cover them. Writing thread.
 #pragma once
 
 #include "runtime/metrics.hpp"
@@ -38,6 +38,8 @@ public:
   ~mongo_writer();
   /// Writes them all, and fills in which messages are duplicates where a batch asks for it. @returns what went wrong; then any part of them may be stored, and all of it may be written again.
   std::optional<failure> run(std::span<store_work> works);
+  /// Retention. @param positions what the store has, at least: nothing at or above is taken.
+  std::optional<failure> reap(reap_work& work, const std::vector<shard_position>& positions);
 
 private:
   struct impl;

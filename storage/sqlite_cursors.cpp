@@ -2,6 +2,11 @@
 // The newest cursor records in memory, between the journal and the table.
 #include "storage/sqlite_cursors.hpp"
 
+#include "storage/sqlite_format.hpp"
+
+#include <SQLiteCpp/Column.h>
+#include <SQLiteCpp/Statement.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -47,6 +52,21 @@ void cursor_book::drop_frozen() {
   std::unique_ptr<std::vector<cursor_record>> gone;
   const std::lock_guard lock(mutex_);
   gone = std::move(frozen_);
+}
+
+result<cursor_record> newest_cursor(const cursor_book& book, SQLite::Statement& by_user, const address& user) {
+  cursor_record out;
+  out.user = user;
+  if (auto newest = book.find(user)) out = std::move(*newest);
+  by_user.reset();
+  by_user.bind(1, std::string(user.text()));
+  if (!by_user.executeStep()) return out;
+  const auto column = by_user.getColumn(0);
+  std::string_view bytes(static_cast<const char*>(column.getBlob()), static_cast<std::size_t>(column.getBytes()));
+  auto stored = decode_cursor(bytes);
+  by_user.reset();
+  if (!stored) return stored.error();
+  return stored->version > out.version ? std::move(*stored) : std::move(out);
 }
 
 }  // namespace doorstep

@@ -4,12 +4,17 @@
 #pragma once
 
 #include "runtime/cursor.hpp"
+#include "runtime/error.hpp"
 
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
 #include <vector>
+
+namespace SQLite {
+class Statement;
+}
 
 namespace doorstep {
 
@@ -35,5 +40,9 @@ private:
   std::size_t active_records_ = 0;
   std::uint64_t active_entry_ = 0, frozen_entry_ = 0;
 };
+
+/// The newest durable record of a user, from the book and the table; version 0 where there is none.
+/// @param by_user SELECT record FROM cursor WHERE user = ?, of the caller's connection. Throws SQLite's exceptions.
+result<cursor_record> newest_cursor(const cursor_book& book, SQLite::Statement& by_user, const address& user);
 
 }  // namespace doorstep

@@ -62,6 +62,12 @@ struct sqlite_database::impl {
       return {};  // a page that cannot be read fails at once, and says nothing of the others
     });
   }
+  void write(store_work work, urgency when) {
+    counts.store_queue.add(1);
+    if (queue.put(work, when) == commit_queue::put_result::taken) return;
+    counts.store_queue.add(-1);
+    work.done(stopping());
+  }
   void write_on();
   void settle(std::vector<append_work>& appends, std::vector<store_work>& writes, const std::optional<failure>& why);
   void start();
@@ -214,13 +220,7 @@ bool sqlite_database::owns_log() const { return impl_->owns_log; }
 store_identity sqlite_database::identity() const { return {impl_->identity.store_id, impl_->identity.log_id, impl_->identity.generation}; }
 std::vector<shard_position> sqlite_database::positions() const { return impl_->start_positions; }
 
-void sqlite_database::write(store_batch batch, urgency when, store_done<void> done) {
-  store_work work{std::move(batch), std::move(done)};
-  impl_->counts.store_queue.add(1);
-  if (impl_->queue.put(work, when) == commit_queue::put_result::taken) return;
-  impl_->counts.store_queue.add(-1);
-  work.done(stopping());
-}
+void sqlite_database::write(store_batch batch, urgency when, store_done<void> done) { impl_->write({std::move(batch), std::move(done)}, when); }
 
 void sqlite_database::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
   impl_->ask<stored_mailbox>(std::move(done), [user = std::move(user), limit](sqlite_reader& from) { return from.load(user, limit); });
@@ -229,6 +229,17 @@ void sqlite_database::load(address user, std::size_t limit, store_done<stored_ma
 void sqlite_database::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   impl_->ask<stored_page>(std::move(done), [user = std::move(user), after, limit](sqlite_reader& from) { return from.read(user, after, limit); });
 }
+
+void sqlite_database::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
+  impl_->ask<stored_places>(std::move(done),
+                            [user = std::move(user), seqs = std::move(seqs)](sqlite_reader& from) { return from.locate(user, seqs); });
+}
+
+void sqlite_database::history(address user, history_query query, store_done<stored_history> done) {
+  impl_->ask<stored_history>(std::move(done), [user = std::move(user), query](sqlite_reader& from) { return from.history(user, query); });
+}
+
+void sqlite_database::reap(reap_step step, store_done<reaped> done) { impl_->write(reap_work_of(std::move(step), std::move(done)), urgency::soon); }
 
 void sqlite_database::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](sqlite_reader& from) { return from.dead_letters(query); });

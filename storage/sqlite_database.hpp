@@ -10,6 +10,7 @@
 #include "storage/message_store.hpp"
 
 #include <memory>
+#include <vector>
 
 namespace doorstep {
 
@@ -39,6 +40,9 @@ public:
   void write(store_batch batch, urgency when, store_done<void> done);
   void load(address user, std::size_t limit, store_done<stored_mailbox> done);
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done);
+  void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done);
+  void history(address user, history_query query, store_done<stored_history> done);
+  void reap(reap_step step, store_done<reaped> done);
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done);
   void stop_store();
 

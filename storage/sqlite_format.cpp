@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t place_bytes = 8;
 constexpr std::size_t key_bytes = 12;
+constexpr std::size_t range_bytes = 24;
 
 template <class T>
 void put(std::string& out, T value) {
@@ -117,6 +118,40 @@ result<cursor_record> decode_cursor(std::string_view& bytes) {
   std::vector<sequence> above(count);
   for (auto& seq : above) take(bytes, seq.value);
   out.acked = cursor(floor, std::move(above));
+  return out;
+}
+
+void encode_inbox(const inbox_record& x, std::string& out) {
+  put(out, x.version);
+  put(out, static_cast<std::uint8_t>(x.marks.size()));
+  for (const auto& marks : x.marks) {
+    put(out, static_cast<std::uint32_t>(marks.ranges().size()));
+    for (const auto& range : marks.ranges()) {
+      put(out, range.after.value);
+      put(out, range.upto.value);
+      put(out, range.at.value);
+    }
+  }
+}
+
+result<inbox_record> decode_inbox(std::string_view bytes, const address& user) {
+  const failure broken{ec::corrupt, "an inbox record cannot be read", {}};
+  inbox_record out;
+  out.user = user;
+  std::uint8_t kinds = 0;
+  if (!take(bytes, out.version) || !take(bytes, kinds)) return broken;
+  if (kinds > inbox_marks_max) return failure{ec::unsupported, "an inbox record was written by a newer Doorstep", {}};
+  for (std::size_t i = 0; i < kinds; ++i) {
+    std::uint32_t count = 0;
+    if (!take(bytes, count) || bytes.size() < std::size_t{count} * range_bytes) return broken;
+    std::vector<mark_ranges::range> ranges(count);
+    for (auto& x : ranges) {
+      take(bytes, x.after.value);
+      take(bytes, x.upto.value);
+      take(bytes, x.at.value);
+    }
+    out.marks[i] = mark_ranges(std::move(ranges));
+  }
   return out;
 }
 

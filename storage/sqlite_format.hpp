@@ -5,6 +5,7 @@
 
 #include "runtime/cursor.hpp"
 #include "runtime/error.hpp"
+#include "runtime/inbox.hpp"
 
 #include <cstdint>
 #include <span>
@@ -51,5 +52,10 @@ std::uint32_t decode_row(std::string_view bytes, std::size_t index);
 void encode_cursor(const cursor_record& x, std::string& out);
 /// Takes one record off the front of `bytes`. @returns ec::corrupt where they are not one.
 result<cursor_record> decode_cursor(std::string_view& bytes);
+
+/// Appends version and marks; the user is the row's key.
+void encode_inbox(const inbox_record& x, std::string& out);
+/// @returns ec::corrupt where the bytes are not one, ec::unsupported for marks of a newer version.
+result<inbox_record> decode_inbox(std::string_view bytes, const address& user);
 
 }  // namespace doorstep

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,7 +54,10 @@ struct sqlite_reader::impl {
         cursors(c),
         cursor(*db, "SELECT record FROM cursor WHERE user = ?"),
         postings(*db, "SELECT first_seq, first_row, places FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
-        counts(*db, "SELECT first_seq, first_row, messages, places FROM posting WHERE address = ? AND last_seq > ?"),
+        counts(*db, "SELECT first_seq, first_row, messages, places, last_seq FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
+        inbox(*db, "SELECT record FROM inbox WHERE user = ?"),
+        gone_to(*db, "SELECT gone_to FROM shard WHERE shard = ?"),
+        appended(*db, "SELECT appended FROM message WHERE row = ?"),
         row(*db, "SELECT seq, address, id, appended, requeue, event, reason, detail FROM message WHERE row = ?"),
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
@@ -66,14 +70,16 @@ struct sqlite_reader::impl {
                    "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
                    "FROM dead_letter WHERE id = ?1") {}
 
-  result<cursor_record> record_of(const address& user);
+  result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
+  result<stored_history> history(const address& user, const history_query& query);
   void places_on_disk(std::uint64_t key, std::uint64_t after, std::uint64_t below, std::size_t limit, std::vector<message_place>& out);
-  std::uint64_t count_on_disk(std::uint64_t key, std::uint64_t above, std::uint64_t below);
+  std::uint64_t count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto);
+  unix_ms appended_at(std::uint64_t row_id);
   result<std::optional<logged>> message_at(std::uint64_t row_id);
-  tail_index::view view_of(const address& user, std::uint64_t after, std::uint64_t count_above) const {
-    return tail.of(address_key(user.text()), static_cast<std::uint32_t>(shard_of(user, identity.shards)), after, count_above);
-  }
+  std::uint32_t shard_number(const address& user) const { return static_cast<std::uint32_t>(shard_of(user, identity.shards)); }
+  tail_index::view view_of(const address& user, std::uint64_t after) const { return tail.of(address_key(user.text()), shard_number(user), after); }
+  sequence complete_to(const tail_index::view& view) const { return sequence::before(identity.generation, view.end); }
   /// seqs from here on are the tail's.
   static std::uint64_t bound(const tail_index::view& view) { return view.first_seq != 0 ? view.first_seq : UINT64_MAX; }
 
@@ -82,7 +88,7 @@ struct sqlite_reader::impl {
   const database_identity& identity;
   const tail_index& tail;
   const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, row, run, dead, dead_by_id;
+  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, row, run, dead, dead_by_id;
 };
 
 sqlite_reader::sqlite_reader(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
@@ -99,18 +105,18 @@ result<std::unique_ptr<sqlite_reader>> sqlite_reader::open(const store_config& o
   }
 }
 
-result<cursor_record> sqlite_reader::impl::record_of(const address& user) {
-  cursor_record out;
+result<inbox_record> sqlite_reader::impl::inbox_of(const address& user, const cursor_record& record) {
+  inbox_record out;
   out.user = user;
-  if (auto newest = cursors.find(user)) out = std::move(*newest);
-  cursor.reset();
-  cursor.bind(1, std::string(user.text()));
-  if (!cursor.executeStep()) return out;
-  auto bytes = blob(cursor.getColumn(0));
-  auto stored = decode_cursor(bytes);
-  cursor.reset();
-  if (!stored) return stored.error();
-  return stored->version > out.version ? std::move(*stored) : std::move(out);
+  inbox.reset();
+  inbox.bind(1, std::string(user.text()));
+  if (inbox.executeStep()) {
+    auto stored = decode_inbox(blob(inbox.getColumn(0)), user);
+    inbox.reset();
+    return stored;
+  }
+  take_over_read_upto(record, out);
+  return out;
 }
 
 void sqlite_reader::impl::places_on_disk(std::uint64_t key, std::uint64_t after, std::uint64_t below, std::size_t limit,
@@ -131,25 +137,41 @@ void sqlite_reader::impl::places_on_disk(std::uint64_t key, std::uint64_t after,
   postings.reset();
 }
 
-std::uint64_t sqlite_reader::impl::count_on_disk(std::uint64_t key, std::uint64_t above, std::uint64_t below) {
+/// Pieces of the index that are in a range as a whole are counted without a look at what is in them.
+std::uint64_t sqlite_reader::impl::count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto) {
+  const auto below = bound(view);
   std::uint64_t out = 0;
   std::vector<message_place> piece;
+  std::vector<sequence> seqs;
   counts.reset();
   counts.bind(1, as_stored(key));
-  counts.bind(2, as_stored(above));
+  counts.bind(2, as_stored(ranges.front().after.value));
   while (counts.executeStep()) {
     const message_place first{number(counts.getColumn(0)), number(counts.getColumn(1))};
     if (first.seq >= below) break;
-    if (first.seq > above) {
+    const auto last = number(counts.getColumn(4));
+    const auto in = std::lower_bound(ranges.begin(), ranges.end(), last, [](const sequence_range& x, std::uint64_t y) { return x.upto.value < y; });
+    if (in != ranges.end() && in->after.value < first.seq && last < below) {
       out += number(counts.getColumn(2));
       continue;
     }
     piece.clear();
     decode_places(blob(counts.getColumn(3)), first, piece);
-    out +=
-        static_cast<std::uint64_t>(std::count_if(piece.begin(), piece.end(), [&](const message_place& x) { return x.seq > above && x.seq < below; }));
+    seqs.clear();
+    for (const auto& x : piece) seqs.push_back({x.seq});
+    out += count_in(ranges, seqs, {below - 1});
   }
   counts.reset();
+  seqs.clear();
+  for (const auto& x : view.places) seqs.push_back({x.seq});
+  return out + count_in(ranges, seqs, upto);
+}
+
+unix_ms sqlite_reader::impl::appended_at(std::uint64_t row_id) {
+  appended.reset();
+  appended.bind(1, as_stored(row_id));
+  const unix_ms out{appended.executeStep() ? appended.getColumn(0).getInt64() : 0};
+  appended.reset();
   return out;
 }
 
@@ -177,9 +199,11 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
 result<stored_page> sqlite_reader::impl::page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit) {
   std::vector<message_place> places;
   places_on_disk(address_key(user.text()), after, bound(view), limit + 1, places);
-  places.insert(places.end(), view.places.begin(), view.places.end());
+  const auto first =
+      std::upper_bound(view.places.begin(), view.places.end(), after, [](std::uint64_t x, const message_place& y) { return x < y.seq; });
+  places.insert(places.end(), first, view.places.end());
   stored_page out;
-  out.complete_to = sequence::before(identity.generation, view.end);
+  out.complete_to = complete_to(view);
   for (const auto& at : places) {
     if (out.messages.size() == limit) {
       out.more = true;
@@ -187,7 +211,7 @@ result<stored_page> sqlite_reader::impl::page(const address& user, const tail_in
     }
     auto found = message_at(at.row);
     if (!found) return found.error();
-    if (*found && (*found)->what->to == user)  // else another address with the same hash, or a row that history has removed
+    if (*found && (*found)->what->to == user)  // else another address with the same hash, or a row that retention has just removed
       out.messages.push_back(std::move((*found)->what));
   }
   return out;
@@ -195,17 +219,21 @@ result<stored_page> sqlite_reader::impl::page(const address& user, const tail_in
 
 result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limit) {
   try {
-    auto record = impl_->record_of(user);
+    auto record = newest_cursor(impl_->cursors, impl_->cursor, user);
     if (!record) return record.error();
-    const auto floor = record->acked.floor().value, read = record->read_upto.value;
-    const auto view = impl_->view_of(user, floor, read);
-    auto page = impl_->page(user, view, floor, limit);
+    auto inbox = impl_->inbox_of(user, *record);
+    if (!inbox) return inbox.error();
+    const auto unread_in = unread_ranges(*inbox), unseen_in = unseen_ranges(*inbox);
+    const auto floor = record->acked.floor();
+    const auto view = impl_->view_of(user, std::min({floor, unread_in.front().after, unseen_in.front().after}).value);
+    auto page = impl_->page(user, view, floor.value, limit);
     if (!page) return page.error();
-    const auto unread = view.above_count + impl_->count_on_disk(address_key(user.text()), read, impl_->bound(view));
+    const auto key = address_key(user.text());
+    const auto upto = page->complete_to;
     // Where the page has them all the count costs nothing.
-    const auto above_floor =
-        page->more ? view.places.size() + impl_->count_on_disk(address_key(user.text()), floor, impl_->bound(view)) : page->messages.size();
-    return stored_mailbox{std::move(*record), std::move(*page), unread, above_floor};
+    const std::uint64_t above_floor = page->more ? impl_->count(key, view, {{floor, {UINT64_MAX}}}, upto) : page->messages.size();
+    const auto unread = impl_->count(key, view, unread_in, upto), unseen = impl_->count(key, view, unseen_in, upto);
+    return stored_mailbox{std::move(*record), std::move(*page), unread, above_floor, unseen, std::move(*inbox)};
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -213,7 +241,69 @@ result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limi
 
 result<stored_page> sqlite_reader::read(const address& user, sequence after, std::size_t limit) {
   try {
-    return impl_->page(user, impl_->view_of(user, after.value, UINT64_MAX), after.value, limit);
+    return impl_->page(user, impl_->view_of(user, after.value), after.value, limit);
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, impl_->path);
+  }
+}
+
+result<stored_places> sqlite_reader::locate(const address& user, const std::vector<sequence>& seqs) {
+  try {
+    stored_places out;
+    const auto view = impl_->view_of(user, 0);
+    out.complete_to = impl_->complete_to(view);
+    if (seqs.empty()) return out;
+    std::vector<message_place> places;
+    impl_->places_on_disk(address_key(user.text()), 0, std::min(impl_->bound(view), seqs.back().value + 1), SIZE_MAX, places);
+    places.insert(places.end(), view.places.begin(), view.places.end());
+    for (const auto seq : seqs) {
+      const auto at = std::lower_bound(places.begin(), places.end(), seq.value, [](const message_place& x, std::uint64_t y) { return x.seq < y; });
+      if (at == places.end() || at->seq != seq.value) continue;
+      out.found.push_back({seq, at == places.begin() ? sequence{} : sequence{std::prev(at)->seq}});
+    }
+    return out;
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, impl_->path);
+  }
+}
+
+result<stored_history> sqlite_reader::impl::history(const address& user, const history_query& query) {
+  auto record = newest_cursor(cursors, cursor, user);
+  if (!record) return record.error();
+  auto inbox = inbox_of(user, *record);
+  if (!inbox) return inbox.error();
+  stored_history out;
+  out.acked = std::move(record->acked);
+  out.inbox = std::move(*inbox);
+  gone_to.reset();
+  gone_to.bind(1, static_cast<std::int64_t>(shard_number(user)));
+  if (gone_to.executeStep()) out.gone_to = {number(gone_to.getColumn(0))};
+  gone_to.reset();
+
+  const auto view = view_of(user, query.after.value);
+  const auto before = query.before ? query.before.value : UINT64_MAX;
+  std::vector<message_place> places;
+  places_on_disk(address_key(user.text()), query.after.value, std::min(bound(view), before), SIZE_MAX, places);
+  for (const auto& x : view.places)
+    if (x.seq < before) places.push_back(x);
+  const auto is_older = [this](const message_place& x, unix_ms at) { return appended_at(x.row) < at; };
+  auto first = places.begin(), last = places.end();
+  if (query.since.value != 0) first = std::lower_bound(first, last, query.since, is_older);
+  if (query.until.value != 0) last = std::lower_bound(first, last, query.until, is_older);
+  const auto limit = static_cast<std::ptrdiff_t>(query.limit);
+  out.more = last - first > limit;
+  if (out.more) query.newest ? first = last - limit : last = first + limit;
+  for (; first != last; ++first) {
+    auto found = message_at(first->row);
+    if (!found) return found.error();
+    if (*found && (*found)->what->to == user) out.messages.push_back(std::move((*found)->what));
+  }
+  return out;
+}
+
+result<stored_history> sqlite_reader::history(const address& user, const history_query& query) {
+  try {
+    return impl_->history(user, query);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }

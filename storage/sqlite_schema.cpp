@@ -56,6 +56,10 @@ ALTER TABLE dead_letter ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
     R"(
 CREATE TABLE shard_origin (shard INTEGER NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (shard, name)) WITHOUT ROWID;
 )",
+    R"(
+CREATE TABLE inbox (user TEXT PRIMARY KEY, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+ALTER TABLE shard ADD COLUMN gone_to INTEGER NOT NULL DEFAULT 0;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 
@@ -142,7 +146,8 @@ result<database_identity> identify(SQLite::Database& db, const std::string& path
                    path + " was made with " + std::to_string(out.shards) + " shards and the configuration says " + std::to_string(shards) +
                        ": set log.shards = " + std::to_string(out.shards) + ", or start anew with another store.path",
                    "log.shards"};
-  for (std::uint32_t i = 0; i < shards; ++i) db.exec("INSERT OR IGNORE INTO shard VALUES (" + std::to_string(i) + ", 0, 0)");
+  for (std::uint32_t i = 0; i < shards; ++i)
+    db.exec("INSERT OR IGNORE INTO shard (shard, next_offset, position) VALUES (" + std::to_string(i) + ", 0, 0)");
   if (auto settled = settle_log(db, path, beside, out); !settled) return settled.error();
   transaction.commit();
   return out;

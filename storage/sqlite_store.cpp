@@ -21,6 +21,13 @@ void sqlite_store::load(address user, std::size_t limit, store_done<stored_mailb
 void sqlite_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   database_->read(std::move(user), after, limit, std::move(done));
 }
+void sqlite_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
+  database_->locate(std::move(user), std::move(seqs), std::move(done));
+}
+void sqlite_store::history(address user, history_query query, store_done<stored_history> done) {
+  database_->history(std::move(user), query, std::move(done));
+}
+void sqlite_store::reap(reap_step step, store_done<reaped> done) { database_->reap(std::move(step), std::move(done)); }
 void sqlite_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   database_->dead_letters(std::move(query), std::move(done));
 }

@@ -5,6 +5,7 @@
 #include "storage/origin_text.hpp"
 
 #include "runtime/event.hpp"
+#include "storage/sqlite_format.hpp"
 
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
@@ -26,7 +27,7 @@ SQLite::Statement& again(SQLite::Statement& x) {
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
   SQLite::Statement begin, commit, message, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before, requeued, purged,
-      last_seq;
+      last_seq, inbox;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
@@ -45,7 +46,10 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       dead_before(db, "DELETE FROM dead_letter WHERE id = ? AND requeue < ?"),
       requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
       purged(db, "DELETE FROM dead_letter WHERE id = ? AND requeue = ? AND requeued = 0"),
-      last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?") {}
+      last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?"),
+      inbox(db,
+            "INSERT INTO inbox VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
+            "WHERE excluded.version > inbox.version") {}
 
 sqlite_tables::sqlite_tables(SQLite::Database& db) : db_(db), sql_(std::make_unique<statements>(db)) {}
 sqlite_tables::~sqlite_tables() = default;
@@ -126,6 +130,16 @@ void sqlite_tables::insert_journal(std::uint64_t entry, const std::string& recor
   auto& q = again(sql_->journal);
   q.bind(1, as_stored(entry));
   q.bindNoCopy(2, static_cast<const void*>(records.data()), static_cast<int>(records.size()));
+  q.exec();
+}
+
+void sqlite_tables::insert(const inbox_record& x) {
+  record_.clear();
+  encode_inbox(x, record_);
+  auto& q = again(sql_->inbox);
+  q.bind(1, std::string(x.user.text()));
+  q.bind(2, as_stored(x.version));
+  q.bindNoCopy(3, static_cast<const void*>(record_.data()), static_cast<int>(record_.size()));
   q.exec();
 }
 

@@ -46,6 +46,8 @@ public:
   std::int64_t insert_origin(const origin_partition& x);
   void origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan);
   void insert_journal(std::uint64_t entry, const std::string& records);
+  /// An older version of the user's record is ignored.
+  void insert(const inbox_record& x);
   /// @returns by how many there are more now: 0 where the id is there already, or an earlier death of the same message gave way.
   int insert(const dead_letter& x);
   /// @returns how many rows went.
@@ -55,7 +57,7 @@ public:
 
 private:
   SQLite::Database& db_;
-  std::string address_, reason_;  ///< scratch: SQLiteCpp binds texts without a copy from std::string only
+  std::string address_, reason_, record_;  ///< scratch: SQLiteCpp binds texts without a copy from std::string only
   struct statements;
   std::unique_ptr<statements> sql_;
 };

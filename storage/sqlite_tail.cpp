@@ -61,7 +61,7 @@ void tail_index::drop_oldest() {
   --frozen_;
 }
 
-tail_index::view tail_index::of(std::uint64_t address, std::uint32_t shard, std::uint64_t after, std::uint64_t count_above) const {
+tail_index::view tail_index::of(std::uint64_t address, std::uint32_t shard, std::uint64_t after) const {
   const std::lock_guard lock(mutex_);
   view out;
   out.end = ends_[shard];
@@ -72,9 +72,8 @@ tail_index::view tail_index::of(std::uint64_t address, std::uint32_t shard, std:
     out.first_seq = of->first_seq;
     for (auto at = of->last; at != 0; at = segment.entries[at - 1].before) {
       const auto& entry = segment.entries[at - 1];
-      if (entry.seq <= after && entry.seq <= count_above) break;
-      if (entry.seq > count_above) ++out.above_count;
-      if (entry.seq > after) out.places.push_back({entry.seq, entry.row});
+      if (entry.seq <= after) break;
+      out.places.push_back({entry.seq, entry.row});
     }
   }
   std::reverse(out.places.begin(), out.places.end());

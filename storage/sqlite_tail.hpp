@@ -108,10 +108,9 @@ public:
   struct view {
     std::vector<message_place> places;  ///< with seq > after, rising
     std::uint64_t first_seq = 0;  ///< lowest of the address in the tail, 0 = none: the index on disk is right below it and may be half written above
-    std::uint64_t above_count = 0;  ///< with seq > count_above
-    std::uint64_t end = 0;          ///< end offset of its shard
+    std::uint64_t end = 0;        ///< end offset of its shard
   };
-  view of(std::uint64_t address, std::uint32_t shard, std::uint64_t after, std::uint64_t count_above) const;
+  view of(std::uint64_t address, std::uint32_t shard, std::uint64_t after) const;
   /// Rows of a shard from `offset` on; nothing where the tail begins later.
   std::optional<std::vector<std::uint64_t>> rows_of(std::uint32_t shard, std::uint64_t offset, std::size_t limit) const;
   std::uint64_t end_of(std::uint32_t shard) const;

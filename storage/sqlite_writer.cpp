@@ -7,6 +7,7 @@
 #include "runtime/test_points.hpp"
 #include "storage/sqlite_checkpoint.hpp"
 #include "storage/sqlite_flush.hpp"
+#include "storage/sqlite_reaper.hpp"
 #include "storage/sqlite_recovery.hpp"
 #include "storage/sqlite_tables.hpp"
 
@@ -61,6 +62,7 @@ struct sqlite_writer::impl {
     std::uint64_t next_row = 0, entry = 0;
     std::size_t appended = 0, duplicates = 0, replays = 0;
     int dead = 0;  ///< rows more than before
+    bool freeze = false;
   };
 
   void transaction(std::span<append_work> appends, std::span<store_work> writes);
@@ -84,6 +86,7 @@ struct sqlite_writer::impl {
   cursor_book cursors;
   sqlite_dedup dedup;
   index_flusher flusher;
+  sqlite_reaper reaper{*db, cursors};
   origin_filter origins;
   std::map<origin_partition, std::int64_t> origin_ids;
   std::shared_ptr<const origin_partition> last_origin;
@@ -162,7 +165,13 @@ void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<
     work.verdicts.reserve(work.entries.size());
     for (const auto& entry : work.entries) work.verdicts.push_back(place(entry));
   }
-  for (auto& work : writes) stage(work);
+  for (auto& work : writes) {
+    stage(work);
+    if (!work.reap) continue;
+    work.reap->outcome = reaper.step(work.reap->step, positions);
+    // With little traffic the tail holds months: then it goes to the disk before it is full.
+    staged.freeze = work.reap->outcome.next.empty() && !tail.oldest_frozen() && reaper.waits_for_indexes(work.reap->step);
+  }
   for (std::uint32_t i = 0; i < offsets.size(); ++i) {
     if (staged.offsets[i] != offsets[i]) sql.next_offset(i, staged.offsets[i]);
     if (staged.positions[i] != positions[i]) sql.position({shard_id{i}, staged.positions[i]});
@@ -227,7 +236,7 @@ std::int64_t sqlite_writer::impl::origin_id(const std::shared_ptr<const origin_p
 bool sqlite_writer::impl::is_stored(const message& x, std::uint64_t address, std::uint32_t shard) {
   auto& last = staged.last_seqs[address];
   if (last == 0) {
-    const auto newest = tail.of(address, shard, 0, 0).places;
+    const auto newest = tail.of(address, shard, 0).places;
     last = newest.empty() ? sql.last_seq(address) : newest.back().seq;
   }
   if (x.seq.value <= last) return true;
@@ -258,6 +267,7 @@ void sqlite_writer::impl::stage(store_work& work) {
     ++staged.next_row;
   }
   for (const auto& x : batch.dead) staged.dead += sql.insert(x);
+  for (const auto& x : batch.inboxes) sql.insert(x);
   for (const auto& x : batch.dead_changes) staged.dead -= sql.change(x);
   for (const auto& x : batch.positions) {
     auto& at = staged.positions.at(static_cast<std::uint32_t>(x.shard));
@@ -278,7 +288,7 @@ void sqlite_writer::impl::take_over(bool appends, bool writes) {
   next_entry = staged.entry;
   tail.publish(staged.rows, owns_log ? offsets : positions);
   flusher.committed();
-  if (tail.active_rows() >= segment_rows) tail.freeze();
+  if (tail.active_rows() >= segment_rows || staged.freeze) tail.freeze();
   if (cursors.active_records() >= 10 * cursor_users && !cursors.frozen()) cursors.freeze();
   counts.appended.add(static_cast<double>(staged.appended));
   counts.duplicates.add(static_cast<double>(staged.duplicates));

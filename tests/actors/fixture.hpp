@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/node.hpp"
+#include "actors/reaper.hpp"
 #include "actors/router.hpp"
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
@@ -34,7 +35,11 @@ public:
     for (const auto& x : events) {
       if (const auto* hello = std::get_if<server::connected>(&x)) connected.push_back(*hello);
       if (const auto* receipt = std::get_if<server::receipt>(&x)) receipts.push_back(*receipt);
-      if (const auto* count = std::get_if<server::counts>(&x)) unread.push_back(count->unread);
+      if (const auto* count = std::get_if<server::counts>(&x)) {
+        unread.push_back(count->unread);
+        unseen.push_back(count->unseen);
+      }
+      if (const auto* end = std::get_if<server::done>(&x)) done.push_back(end->id);
       if (const auto* error = std::get_if<server::error>(&x)) errors.push_back(*error);
       if (const auto* past = std::get_if<server::history>(&x)) histories.push_back(*past);
     }
@@ -61,7 +66,8 @@ public:
   std::vector<server::connected> connected;
   std::vector<server::push> pushes;
   std::vector<server::receipt> receipts;
-  std::vector<std::uint64_t> unread;
+  std::vector<std::uint64_t> unread, unseen;
+  std::vector<request_id> done;
   std::vector<server::error> errors;
   std::vector<server::history> histories;
   std::optional<close_code> closed_with;
@@ -92,9 +98,12 @@ protected:
     writer_ = spawn_on(system_, nullptr, make_writer, &parts_);
     shards_.push_back(spawn_on(system_, nullptr, make_shard, &parts_, shard_birth{shard_id{0}, 0, writer_}));
     router_ = spawn_on(system_, nullptr, make_router, &parts_);
-    caf::actor_config plain;
+    auto make_reaper = &reaper;
+    caf::actor_config plain, plain_too;
+    reaper_ = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts_);
     node_ = system_.spawn_functor<caf::no_spawn_options>(
-        std::true_type{}, plain, make_node, node_birth{{writer_}, shards_, router_, [this](std::string why) { fatal_ = std::move(why); }});
+        std::true_type{}, plain_too, make_node,
+        node_birth{{writer_}, shards_, router_, reaper_, [this](std::string why) { fatal_ = std::move(why); }});
     caf::anon_send(shards_[0], alarm{});
     settle();
   }
@@ -107,12 +116,14 @@ protected:
     settle();
     caf::anon_send_exit(node_, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(router_, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(reaper_, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(writer_, caf::exit_reason::user_shutdown);
     for (auto& box : boxes()) caf::anon_send_exit(box, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(shards_[0], caf::exit_reason::user_shutdown);
     settle();
     node_ = nullptr;
     router_ = nullptr;
+    reaper_ = nullptr;
     writer_ = nullptr;
     shards_.clear();
     clients_.clear();
@@ -200,6 +211,7 @@ protected:
   writer_actor writer_;
   std::vector<shard_actor> shards_;
   router_actor router_;
+  reaper_actor reaper_;
   node_actor node_;
   std::deque<client_device> clients_;
   std::string fatal_;

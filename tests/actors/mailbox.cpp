@@ -242,9 +242,9 @@ TEST_F(mailbox_test, unread_counts_follow_messages_and_reading) {
   publish_to("alice", "2");
   ASSERT_FALSE(phone.seen->unread.empty());
   EXPECT_EQ(phone.seen->unread.back(), 2U);
-  say(phone, client::read{4, {{address::user("alice").value(), phone.seen->pushes[0].what->seq}}});
+  say(phone, client::mark{4, inbox_mark::read, true, {{address::user("alice").value(), phone.seen->pushes[0].what->seq}}, {}});
   EXPECT_EQ(phone.seen->unread.back(), 1U);
-  say(phone, client::read{5, {{address::user("alice").value(), phone.seen->pushes[1].what->seq}}});
+  say(phone, client::mark{5, inbox_mark::read, true, {{address::user("alice").value(), phone.seen->pushes[1].what->seq}}, {}});
   EXPECT_EQ(phone.seen->unread.back(), 0U);
 }
 

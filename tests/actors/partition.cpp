@@ -86,7 +86,7 @@ protected:
       settle();
     }
   }
-  std::size_t in_log() { return log_.count_of(address::user("alice").value(), sequence{}); }
+  std::size_t in_log() { return log_.messages_of(address::user("alice").value(), sequence{}, SIZE_MAX).size(); }
 
   source_config source_options_;
   fake_source source_;

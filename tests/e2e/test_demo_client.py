@@ -83,6 +83,23 @@ def test_acks_of_a_moment_go_out_as_one_cumulative_frame(play):
     assert acks == [{"id": 2, "ack": {"up_to": {"user:a": 7}}}]
 
 
+def test_what_the_person_did_goes_out_as_all_up_to_or_single_messages_in_bounded_requests(play):
+    sent = play("""const client = await make(); welcome(last()).say(message(5));
+        const many = Array.from({ length: 101 }, (_, i) => ({ address: "user:a", seq: i + 1 }));
+        for (const promise of [client.seen(), client.read({ "user:a": 5 }), client.archive([held.m5]), client.unread(many)]) promise.catch(() => {});
+        return last().sent.slice(1).map(({ id, ...rest }) => rest);""")
+    assert sent[:3] == [{"seen": {"all": True}}, {"read": {"up_to": {"user:a": 5}}}, {"archive": {"seqs": {"user:a": [5]}}}]
+    assert [len(x["unread"]["seqs"]["user:a"]) for x in sent[3:]] == [100, 1]
+
+
+def test_what_another_device_acked_is_told_as_elsewhere(play):
+    told = play("""const client = await make(); const elsewhere = [];
+        client.addEventListener("elsewhere", ({ detail }) => elsewhere.push(detail.ids));
+        welcome(last()).say(message(5), message(6)).say({ receipt: { up_to: {}, ids: ["m6", "m7"] } });
+        return [elsewhere, seen("receipt")];""")
+    assert told == [[["m6"]], []]
+
+
 def test_an_ack_above_a_message_still_in_hand_goes_by_id(play):
     acks = play("""const client = await make(); welcome(last()).say(message(5), message(6), message(7));
         client.ack(held.m5); client.ack(held.m7);

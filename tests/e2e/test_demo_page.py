@@ -161,6 +161,27 @@ def test_one_message_is_acked_by_its_own_button_and_a_later_one_stays_owed(serve
     assert page.rows()[1].get_attribute("data-state") == "received" and owed(server) == 1
 
 
+def test_one_message_is_read_unread_and_archived_by_its_own_buttons_and_the_badge_follows(server, page):
+    open_as(page, server)
+    for number in (1, 2):
+        curl(server, make_event("alice", number, title=f"number {number}"))
+    page.until_row("[data-state=receipted]", 2)
+    page.until(lambda: page.text("#unread") == "2 unread", "two unread")
+
+    def press(row, button):
+        page.driver.execute_script("arguments[0].click()", row.find_element("css selector", f"button.{button}"))
+
+    press(page.rows()[0], "read")
+    page.until(lambda: page.text("#unread") == "1 unread", "one unread")
+    assert page.until_row("[data-read=true]").find_element("css selector", ".title").text == "number 2"
+    press(page.rows()[0], "read")
+    page.until(lambda: page.text("#unread") == "2 unread", "two unread again")
+    press(page.rows()[0], "archive")
+    page.until(lambda: page.text("#unread") == "1 unread", "an archived one is not counted")
+    assert [row.find_element("css selector", ".title").text for row in page.rows()] == ["number 1"]
+    assert page.complaints() == []
+
+
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_the_page_comes_back_by_itself_after_a_restart(server, page, end):
     open_as(page, server).press("#hold")

@@ -44,13 +44,14 @@ TEST(decode_frame, reads_every_request_of_the_page) {
   EXPECT_FALSE(nack.retry_in);
   EXPECT_EQ(one<client::nack>(R"({"nack":{"ids":["a"],"retry_in":60000}})").retry_in, milliseconds{60'000});
   EXPECT_EQ(one<client::in_progress>(R"({"in_progress":{"ids":["a","b"]}})").ids, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(one<client::read>(R"({"id":3,"read":{"up_to":{"user:alice":5}}})").up_to.at(0).second.value, 5u);
+  EXPECT_EQ(one<client::mark>(R"({"id":3,"read":{"up_to":{"user:alice":5}}})").up_to.at(0).second.value, 5u);
 
   const auto history = one<client::history>(R"({"id":4,"history":{"address":"user:alice","after":1000,"limit":7}})");
   EXPECT_EQ(history.of.text(), "user:alice");
-  EXPECT_EQ(history.after.value, 1000u);
-  EXPECT_EQ(history.limit, 7u);
-  EXPECT_EQ(one<client::history>(R"({"history":{"address":"user:alice"}})").limit, 100u);
+  EXPECT_EQ(history.what.after.value, 1000u);
+  EXPECT_EQ(history.what.limit, 7u);
+  EXPECT_FALSE(history.what.newest);
+  EXPECT_EQ(one<client::history>(R"({"history":{"address":"user:alice"}})").what.limit, 100u);
 
   EXPECT_EQ(one<client::refresh>(R"({"id":5,"refresh":{"token":"x"}})").token, "x");
   EXPECT_EQ(one<client::ping>(R"({"id":6,"ping":{}})").id, 6u);
@@ -72,8 +73,33 @@ TEST(decode_frame, ignores_members_it_does_not_know_and_reads_escapes) {
   EXPECT_EQ(one<client::connect>(R"({"connect":{"device":"\u00e9\n\ud83d\ude00","x":1}})").device, "\u00e9\n\U0001F600");
 }
 
+TEST(decode_frame, reads_what_the_person_did_with_single_messages_with_all_and_back) {
+  const auto read = one<client::mark>(R"({"id":3,"read":{"seqs":{"user:alice":[5,7]}}})");
+  EXPECT_EQ(read.id, 3u);
+  EXPECT_EQ(read.what, inbox_mark::read);
+  EXPECT_TRUE(read.on);
+  EXPECT_EQ(read.seqs.at(0).second, (std::vector<sequence>{{5}, {7}}));
+  const auto unread = one<client::mark>(R"({"unread":{"up_to":{"user:alice":5}}})");
+  EXPECT_EQ(unread.what, inbox_mark::read);
+  EXPECT_FALSE(unread.on);
+  EXPECT_TRUE(one<client::mark>(R"({"seen":{}})").all) << "whoever opens the list has seen what there is";
+  EXPECT_FALSE(one<client::mark>(R"({"seen":{"up_to":{"user:alice":5}}})").all);
+  EXPECT_EQ(one<client::mark>(R"({"archive":{"all":true}})").what, inbox_mark::archived);
+  EXPECT_FALSE(one<client::mark>(R"({"unarchive":{"all":true}})").on);
+}
+
+TEST(decode_frame, reads_history_in_both_directions_and_by_time) {
+  const auto newest = one<client::history>(R"({"history":{"address":"user:alice","before":99}})").what;
+  EXPECT_TRUE(newest.newest);
+  EXPECT_EQ(newest.before.value, 99u);
+  const auto between = one<client::history>(R"({"history":{"address":"user:alice","after":5,"before":99,"since":1000,"until":2000}})").what;
+  EXPECT_FALSE(between.newest);
+  EXPECT_EQ(between.since.value, 1000);
+  EXPECT_EQ(between.until.value, 2000);
+  EXPECT_TRUE(one<client::history>(R"({"history":{"address":"user:alice","until":2000}})").what.newest);
+}
+
 TEST(decode_frame, keeps_what_is_reserved_or_unknown_as_unsupported) {
-  EXPECT_EQ(one<client::unsupported>(R"({"id":3,"archive":{}})").what, "archive");
   EXPECT_EQ(one<client::unsupported>(R"({"subscribe":{"channel":"x"}})").what, "subscribe");
   EXPECT_EQ(one<client::unsupported>(R"({"id":8,"dance":7})").id, 8u);
 }
@@ -135,7 +161,13 @@ TEST(decode_frame, answers_a_bad_member_with_an_error_for_that_request_alone) {
       {R"({"id":4,"nack":{"ids":["a"],"retry_in":"1s"}})", "nack.retry_in must be 0 to 86400000"},
       {R"({"id":4,"in_progress":{"ids":[]}})", "in_progress.ids is empty"},
       {R"({"id":4,"in_progress":{}})", "in_progress.ids is missing"},
-      {R"({"id":4,"read":{}})", "read.up_to is missing"},
+      {R"({"id":4,"read":{}})", "read.up_to or seqs or all: one of them must be there"},
+      {R"({"id":4,"archive":{"all":true,"up_to":{"user:alice":5}}})", "archive.up_to or seqs or all"},
+      {R"({"id":4,"read":{"seqs":{"user:alice":[]}}})", "read.seqs is empty"},
+      {R"({"id":4,"read":{"seqs":{"user:alice":[0]}}})", "read.seqs holds what is not a seq"},
+      {R"({"id":4,"read":{"seqs":{"alice":[1]}}})", "read.seqs holds what is not an address"},
+      {R"({"id":4,"read":{"seqs":[1]}})", "read.seqs must be an object"},
+      {R"({"id":4,"history":{"address":"user:alice","until":0}})", "history.until"},
       {R"({"id":4,"refresh":{}})", "refresh.token is missing"},
       {R"({"id":4,"refresh":{"token":""}})", "refresh.token is empty"},
       {R"({"id":4,"connect":{"resume":[]}})", "connect.resume"},
@@ -238,7 +270,7 @@ TEST(append_event, writes_every_object_of_the_page) {
   EXPECT_EQ(encoded(server::receipt{0, alice_at(1044), {}}), R"({"receipt":{"up_to":{"user:alice":1044}}})");
   EXPECT_EQ(encoded(server::receipt{2, alice_at(1044), {"a", "b"}}), R"({"id":2,"receipt":{"up_to":{"user:alice":1044},"ids":["a","b"]}})");
   EXPECT_EQ(encoded(server::receipt{2, {}, {"a"}}), R"({"id":2,"receipt":{"ids":["a"]}})");
-  EXPECT_EQ(encoded(server::counts{3}), R"({"counts":{"unread":3}})");
+  EXPECT_EQ(encoded(server::counts{3, 2}), R"({"counts":{"unread":3,"unseen":2}})");
   EXPECT_EQ(encoded(server::history{4, {}, false}), R"({"id":4,"history":{"messages":[],"more":false}})");
   EXPECT_EQ(encoded(server::done{3}), R"({"id":3,"done":{}})");
   EXPECT_EQ(encoded(server::pong{6}), R"({"id":6,"pong":{}})");
@@ -265,8 +297,13 @@ TEST(append_event, marks_repeats_and_binary_data_and_leaves_out_what_is_not_ther
   bare->id = "x";
   bare->what = std::make_shared<event>();
   EXPECT_EQ(encoded(server::push{bare, 1, false}), R"({"message":{"address":"user:b","seq":1,"id":"x","attempt":1,"redelivered":false}})");
-  EXPECT_EQ(encoded(server::history{0, {bare, bare}, true}),
-            R"({"history":{"messages":[{"address":"user:b","seq":1,"id":"x"},{"address":"user:b","seq":1,"id":"x"}],"more":true}})");
+  server::past read{bare, {}};
+  read.states[static_cast<std::size_t>(inbox_mark::delivered)] = unix_ms{5};
+  read.states[static_cast<std::size_t>(inbox_mark::read)] = unix_ms{6};
+  EXPECT_EQ(encoded(server::history{0, {{bare, {}}, read}, true, sequence_range{{4}, {9}}}),
+            R"({"history":{"messages":[{"address":"user:b","seq":1,"id":"x","appended":0,"states":{}},)"
+            R"({"address":"user:b","seq":1,"id":"x","appended":0,"states":{"delivered":5,"read":6}}],"more":true,)"
+            R"("gap":{"from":5,"to":9,"reason":"retention"}}})");
 }
 
 TEST(append_event, keeps_an_object_on_one_line_whatever_the_producer_wrote) {

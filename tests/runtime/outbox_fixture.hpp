@@ -38,6 +38,14 @@ inline stored_page page_of(std::vector<std::uint64_t> seqs, std::uint64_t comple
   return {messages(std::move(seqs)), more, {complete_to}};
 }
 
+/// The store's answer to a count.
+inline stored_mailbox counted(std::uint64_t unread, std::uint64_t complete_to) {
+  stored_mailbox x;
+  x.unread = x.unseen = unread;
+  x.page.complete_to = {complete_to};
+  return x;
+}
+
 inline std::string text(const outbox_effects& x) {
   std::string all;
   for (const auto& p : x.pushes)
@@ -54,7 +62,7 @@ protected:
   /// Answers the first read of the store.
   std::string load(stored_page page = {}, cursor_record record = {}, std::uint64_t open_horizon = 0, std::uint64_t unread = 0) {
     out.clear();
-    box.load({std::move(record), std::move(page), unread}, {open_horizon}, now, out);
+    box.load({std::move(record), std::move(page), unread, 0, unread}, {open_horizon}, now, out);
     return text(out);
   }
   unsigned attach(std::uint64_t resume = 0) {

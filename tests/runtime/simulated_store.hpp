@@ -5,6 +5,7 @@
 #include "runtime/outbox.hpp"
 #include "tests/runtime/hazards.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -25,6 +26,10 @@ inline message_ptr simulated_message(std::uint64_t seq, unix_ms appended, unix_m
   what->expires = expires;
   x->what = std::move(what);
   return x;
+}
+
+inline std::uint64_t count_between(const std::vector<message_ptr>& log, sequence after, sequence upto) {
+  return static_cast<std::uint64_t>(std::count_if(log.begin(), log.end(), [&](const auto& x) { return x->seq > after && x->seq <= upto; }));
 }
 
 struct simulated_batch {
@@ -56,6 +61,12 @@ public:
       if (is && !was && !handled.contains(m->seq.value) && !is_dead(m->seq.value)) throw violation("I3: settled, neither handled nor dead: " + m->id);
     }
     record_ = x.record;
+  }
+
+  /// A session is told what another one acked.
+  void check_told(const std::vector<std::string>& ids) const {
+    for (const auto& id : ids)
+      if (!record_.acked.is_acked({std::stoull(id.substr(1))})) throw violation("told of an ack before the store has it: " + id);
   }
 
   /// stored = acked + dead (by any reason), with nothing pending.

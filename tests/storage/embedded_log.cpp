@@ -314,13 +314,15 @@ TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
   sqlite3* file = nullptr;
   ASSERT_EQ(sqlite3_open(options.store.path.c_str(), &file), SQLITE_OK);
   const char* const to_version_1 =
-      "ALTER TABLE dead_letter DROP COLUMN requeue; ALTER TABLE dead_letter DROP COLUMN requeued; PRAGMA user_version = 1";
+      "ALTER TABLE dead_letter DROP COLUMN requeue; ALTER TABLE dead_letter DROP COLUMN requeued; DROP TABLE inbox; DROP TABLE shard_origin; "
+      "ALTER TABLE shard DROP COLUMN gone_to; PRAGMA user_version = 1";
   EXPECT_EQ(sqlite3_exec(file, to_version_1, nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(file);
   testing::internal::CaptureStderr();
   open();
   EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("INFO  store migrated path=" + options.store.path + " from=1 to=2"));
   EXPECT_TRUE(dead_letters(*at).has_value());
+  EXPECT_TRUE(history(*at, user("alice")).has_value());
 }
 
 TEST_F(embedded, a_full_disk_refuses_without_a_trace_and_works_again_when_there_is_space) {

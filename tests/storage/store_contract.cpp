@@ -1,64 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every message store promises, beside its log or on the log's own table. A new implementation joins at the bottom.
-#include "storage/message_store.hpp"
-
-#include "tests/support/engines.hpp"
-#include "tests/support/mongo_peer.hpp"
+// What every message store promises, beside its log or on the log's own table. Inbox, history and retention: inbox_contract.cpp.
+#include "tests/storage/store_fixture.hpp"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <map>
 #include <string>
 
 namespace doorstep::test {
 namespace {
 
-class store_contract : public testing::TestWithParam<std::string> {
-protected:
-  void SetUp() override {
-    if (GetParam() == "mongodb") {
-      const auto uri = shared_mongodb();
-      if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
-      use_mongodb(options, *uri, folder);
-    }
-    at = make_engines(GetParam(), options);
-  }
-  void TearDown() override {
-    at.reset();
-    if (!options.store.uri.empty()) drop_mongodb(options);
-  }
-
-  /// Gives the store messages the way its log does. @returns their seqs.
-  std::vector<sequence> keep(std::vector<log_entry> entries) {
-    std::vector<sequence> out;
-    if (at->store->shares_log()) {
-      for (const auto& x : append(*at, std::move(entries)).value()) out.push_back(x.seq);
-      return out;
-    }
-    store_batch batch;
-    for (auto& x : entries) {
-      const auto shard = shard_of(x.to, static_cast<std::uint32_t>(options.log.shards));
-      out.push_back(sequence::at(0, next[shard]++));
-      batch.messages.push_back(std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue}));
-    }
-    for (const auto& [shard, offset] : next) batch.positions.push_back({shard, offset});
-    write(*at, batch).value();
-    write(*at, batch).value();  // every part is safe to write twice
-    return out;
-  }
-
-  scratch_folder folder;
-  config options = test_config(folder);
-  std::unique_ptr<engines> at;
-  std::map<shard_id, std::uint64_t> next;
-};
-
-std::vector<std::string> event_ids(const std::vector<message_ptr>& messages) {
-  std::vector<std::string> out;
-  for (const auto& x : messages) out.push_back(x->what->id);
-  return out;
-}
+class store_contract : public store_test {};
 
 TEST_P(store_contract, a_user_nobody_wrote_to_has_an_empty_mailbox) {
   const auto box = load(*at, user("nobody")).value();
@@ -271,13 +222,7 @@ TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
   EXPECT_EQ(loaded.wait().error().code, ec::stopping);
 }
 
-INSTANTIATE_TEST_SUITE_P(stores, store_contract, testing::Values("memory", "memory-store", "embedded", "sqlite-store", "mongodb"),
-                         [](const auto& info) {
-                           auto name = info.param;
-                           for (auto& c : name)
-                             if (c == '-') c = '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(stores, store_contract, all_stores, store_name);
 
 }  // namespace
 }  // namespace doorstep::test

@@ -181,6 +181,27 @@ result<stored_page> read(engines& from, const address& who, sequence after, std:
   return found.wait();
 }
 
+result<stored_places> locate(engines& from, const address& who, std::vector<sequence> seqs) {
+  const answer<stored_places> found;
+  from.store->locate(who, std::move(seqs), found.taker());
+  from.run();
+  return found.wait();
+}
+
+result<stored_history> history(engines& from, const address& who, history_query query) {
+  const answer<stored_history> found;
+  from.store->history(who, query, found.taker());
+  from.run();
+  return found.wait();
+}
+
+result<reaped> reap(engines& in, reap_step step) {
+  const answer<reaped> done;
+  in.store->reap(std::move(step), done.taker());
+  in.run();
+  return done.wait();
+}
+
 result<std::vector<dead_letter>> dead_letters(engines& from, dead_letter_query query) {
   const answer<std::vector<dead_letter>> found;
   from.store->dead_letters(std::move(query), found.taker());

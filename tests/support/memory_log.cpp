@@ -135,6 +135,18 @@ std::vector<message_ptr> memory_log::messages_of(const address& to, sequence aft
   return {first, first + static_cast<std::ptrdiff_t>(count)};
 }
 
-std::uint64_t memory_log::count_of(const address& to, sequence after) const { return messages_of(to, after, SIZE_MAX).size(); }
+std::vector<message_ptr> memory_log::older_than(unix_ms before) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<message_ptr> out;
+  for (const auto& [to, messages] : by_address_)
+    for (const auto& x : messages)
+      if (x->appended < before) out.push_back(x);
+  return out;
+}
+
+void memory_log::forget(const message& x) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(by_address_[x.to], [&](const message_ptr& y) { return y->seq == x.seq; });
+}
 
 }  // namespace doorstep::test

@@ -44,9 +44,11 @@ public:
   std::size_t queue_max() const override { return options_.queue_max; }
   void stop() override;
 
-  /// The messages of one address with seq > after, as a store on the same table sees them; and how many there are.
+  /// The messages of one address with seq > after, as a store on the same table sees them.
   std::vector<message_ptr> messages_of(const address& to, sequence after, std::size_t limit) const;
-  std::uint64_t count_of(const address& to, sequence after) const;
+  /// The oldest of all, for retention: those appended earlier than `before`, in seq order an address.
+  std::vector<message_ptr> older_than(unix_ms before) const;
+  void forget(const message& x);
 
 private:
   struct job {

@@ -3,6 +3,7 @@
 #include "tests/support/memory_store.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace doorstep::test {
@@ -55,6 +56,16 @@ cursor_record memory_store::record_of(const address& user) const {
   return none;
 }
 
+inbox_record memory_store::inbox_of(const address& user) const {
+  const auto record = record_of(user);
+  const std::lock_guard lock(mutex_);
+  if (const auto found = inboxes_.find(user); found != inboxes_.end()) return found->second;
+  inbox_record none;
+  none.user = user;
+  take_over_read_upto(record, none);
+  return none;
+}
+
 std::vector<dead_letter> memory_store::dead() const {
   const std::lock_guard lock(mutex_);
   return dead_;
@@ -90,6 +101,10 @@ std::vector<message_ptr> memory_store::store(const store_batch& batch) {
     auto& at = cursors_[x.user];
     if (x.version > at.version) at = x;
   }
+  for (const auto& x : batch.inboxes) {
+    auto& at = inboxes_[x.user];
+    if (x.version > at.version) at = x;
+  }
   for (const auto& x : batch.dead) {
     std::erase_if(dead_, [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
     if (std::none_of(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id; })) dead_.push_back(x);
@@ -118,7 +133,8 @@ void memory_store::write(store_batch batch, urgency, store_done<void> done) {
   });
 }
 
-std::vector<message_ptr> memory_store::own(const address& user, sequence after) const {
+std::vector<message_ptr> memory_store::messages_of(const address& user, sequence after) const {
+  if (shared_) return shared_->messages_of(user, after, SIZE_MAX);
   const std::lock_guard lock(mutex_);
   std::vector<message_ptr> out;
   if (const auto found = messages_.find(user); found != messages_.end()) {
@@ -135,12 +151,11 @@ stored_page memory_store::page_of(const address& user, sequence after, std::size
   if (shared_) {
     end = shared_->end_offset(shard);
     generation = shared_->generation();
-    out.messages = shared_->messages_of(user, after, limit + 1);
   } else {
-    out.messages = own(user, after);
     const std::lock_guard lock(mutex_);
     end = positions_[static_cast<std::uint32_t>(shard)].next_offset;
   }
+  out.messages = messages_of(user, after);
   out.complete_to = sequence::before(generation, end);
   out.more = out.messages.size() > limit;
   if (out.more) out.messages.resize(limit);
@@ -152,10 +167,95 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
     if (why) return done(*why);
     stored_mailbox out;
     out.record = record_of(user);
+    out.inbox = inbox_of(user);
     out.page = page_of(user, out.record.acked.floor(), limit);
-    out.above_floor = shared_ ? shared_->count_of(user, out.record.acked.floor()) : own(user, out.record.acked.floor()).size();
-    out.unread = shared_ ? shared_->count_of(user, out.record.read_upto) : own(user, out.record.read_upto).size();
+    out.above_floor = messages_of(user, out.record.acked.floor()).size();
+    std::vector<sequence> seqs;
+    for (const auto& x : messages_of(user, {})) seqs.push_back(x->seq);
+    out.unread = count_in(unread_ranges(out.inbox), seqs, out.page.complete_to);
+    out.unseen = count_in(unseen_ranges(out.inbox), seqs, out.page.complete_to);
     done(std::move(out));
+  });
+}
+
+void memory_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
+  ask([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    stored_places out;
+    out.complete_to = page_of(user, {}, 0).complete_to;
+    sequence before;
+    for (const auto& x : messages_of(user, {})) {
+      if (std::find(seqs.begin(), seqs.end(), x->seq) != seqs.end()) out.found.push_back({x->seq, before});
+      before = x->seq;
+    }
+    done(std::move(out));
+  });
+}
+
+void memory_store::history(address user, history_query query, store_done<stored_history> done) {
+  ask([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    stored_history out;
+    out.acked = record_of(user).acked;
+    out.inbox = inbox_of(user);
+    for (auto& x : messages_of(user, query.after)) {
+      if ((query.before && x->seq >= query.before) || x->appended < query.since || (query.until.value != 0 && x->appended >= query.until)) continue;
+      out.messages.push_back(std::move(x));
+    }
+    out.more = out.messages.size() > query.limit;
+    const auto over = static_cast<std::ptrdiff_t>(out.more ? out.messages.size() - query.limit : 0);
+    if (query.newest)
+      out.messages.erase(out.messages.begin(), out.messages.begin() + over);
+    else
+      out.messages.erase(out.messages.end() - over, out.messages.end());
+    const std::lock_guard lock(mutex_);
+    out.gone_to = gone_to_[shard_of(user, shards_)];
+    done(std::move(out));
+  });
+}
+
+/// In the order of seqs; a step goes on behind the seq that is named.
+reaped memory_store::reap_some(const reap_step& step) {
+  std::vector<message_ptr> old;
+  if (shared_) {
+    old = shared_->older_than(step.before);
+  } else {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [user, messages] : messages_)
+      for (const auto& [seq, x] : messages)
+        if (x->appended < step.before) old.push_back(x);
+  }
+  std::sort(old.begin(), old.end(), [](const auto& a, const auto& b) { return std::pair(a->seq, a->to) < std::pair(b->seq, b->to); });
+  auto at = old.begin();
+  if (!step.from.empty()) at = std::find_if(old.begin(), old.end(), [&](const auto& x) { return x->seq.value > std::stoull(step.from); });
+  reaped out;
+  for (std::size_t looked_at = 0; at != old.end(); ++at) {
+    // All of one seq at once, so that the seq says where to go on.
+    if (looked_at >= step.limit && (*at)->seq != (*std::prev(at))->seq) {
+      out.next = std::to_string((*std::prev(at))->seq.value);
+      break;
+    }
+    ++looked_at;
+    const auto& x = **at;
+    const auto shard = shard_of(x.to, shards_);
+    const bool may_be_read_again = x.seq.offset() >= positions()[static_cast<std::uint32_t>(shard)].next_offset;
+    if (may_be_read_again || !record_of(x.to).acked.is_acked(x.seq)) {
+      ++out.kept;
+      continue;
+    }
+    ++out.removed;
+    if (shared_) shared_->forget(x);
+    const std::lock_guard lock(mutex_);
+    gone_to_[shard] = std::max(gone_to_[shard], x.seq);
+    if (!shared_) messages_[x.to].erase(x.seq);
+  }
+  return out;
+}
+
+void memory_store::reap(reap_step step, store_done<reaped> done) {
+  ask([this, step = std::move(step), done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    done(reap_some(step));
   });
 }
 

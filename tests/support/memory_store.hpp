@@ -32,6 +32,7 @@ public:
   std::size_t writes() const;  ///< store_batch given to write() and stored
   /// What a reader would find now, without a callback.
   cursor_record record_of(const address& user) const;
+  inbox_record inbox_of(const address& user) const;
   std::vector<dead_letter> dead() const;
 
   bool shares_log() const override { return shared_ != nullptr; }
@@ -40,6 +41,9 @@ public:
   void write(store_batch batch, urgency when, store_done<void> done) override;
   void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
+  void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) override;
+  void history(address user, history_query query, store_done<stored_history> done) override;
+  void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
   void stop() override;
 
@@ -49,7 +53,8 @@ private:
   /// @returns the duplicates.
   std::vector<message_ptr> store(const store_batch& batch);
   stored_page page_of(const address& user, sequence after, std::size_t limit) const;
-  std::vector<message_ptr> own(const address& user, sequence after) const;
+  std::vector<message_ptr> messages_of(const address& user, sequence after) const;
+  reaped reap_some(const reap_step& step);
 
   memory_log* const shared_ = nullptr;
   const std::uint32_t shards_;
@@ -65,6 +70,8 @@ private:
   std::vector<standing> positions_;
   std::map<std::string, message_ptr> keys_;  ///< of messages that were judged
   std::unordered_map<address, cursor_record> cursors_;
+  std::unordered_map<address, inbox_record> inboxes_;
+  std::map<shard_id, sequence> gone_to_;
   std::unordered_map<address, std::map<sequence, message_ptr>> messages_;
   std::vector<dead_letter> dead_;
 };

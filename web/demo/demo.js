@@ -20,7 +20,7 @@ let trimmed = 0;
 let invited = false;
 const rows = new Map(); // message id -> what its row shows
 const owed = new Map(); // message id -> message: received, and acked by nobody
-const highest = new Map(); // address -> highest seq, for "Mark read"
+const highest = new Map(); // address -> highest seq, for "Mark all read"
 let arrived = []; // rows not yet in the page
 let drawTimer = 0;
 
@@ -127,6 +127,7 @@ function drawRow(row) {
   element.dataset.state = row.state;
   element.dataset.attempt = message.attempt;
   element.dataset.redelivered = message.redelivered;
+  element.dataset.read = row.read;
   part("title").textContent = message.title || message.type;
   part("preview").textContent = preview(message);
   part("meta").textContent = [message.title ? message.type : "", message.subject, message.source, `${message.address} #${message.seq}`].filter(Boolean).join(" · ");
@@ -134,6 +135,7 @@ function drawRow(row) {
   part("redelivered").hidden = !message.redelivered;
   part("progress-text").textContent = progress(row);
   part("latency").textContent = arrival(message, row.receivedAt);
+  part("read").textContent = row.read ? "Mark unread" : "Mark read";
   part("ack").setAttribute("aria-label", `Ack ${message.title || message.type}, ${message.seq}`);
   if (row.fresh) {
     element.classList.remove("fresh");
@@ -225,7 +227,7 @@ function problem({ state, code, reason }) {
 
 function onMessage({ detail: message }) {
   highest.set(message.address, Math.max(highest.get(message.address) ?? 0, message.seq));
-  const row = rows.get(message.id) ?? { element: null };
+  const row = rows.get(message.id) ?? { element: null, read: false };
   if (!rows.has(message.id)) {
     rows.set(message.id, row);
     arrived.push(row);
@@ -248,6 +250,44 @@ function ack(message) {
 
 function onReceipt({ detail }) {
   for (const id of detail.ids) change(id, { state: "receipted", receiptedAt: performance.now() });
+}
+
+function onElsewhere({ detail }) {
+  for (const id of detail.ids) {
+    owed.delete(id);
+    change(id, { state: "receipted", elsewhere: true });
+  }
+}
+
+/** The badge follows by itself: the server sends the counts to every device. */
+async function toggleRead(row) {
+  const read = !row.read;
+  try {
+    await (read ? client.read([row.message]) : client.unread([row.message]));
+    change(row.message.id, { read });
+  } catch {
+    // not connected: the button can be pressed again
+  }
+}
+
+async function archive(row) {
+  try {
+    await client.archive([row.message]);
+    rows.delete(row.message.id);
+    row.element?.remove();
+    drawSummary();
+  } catch {
+    // as above
+  }
+}
+
+async function readAll() {
+  try {
+    await client.read(Object.fromEntries(highest));
+    for (const { message } of rows.values()) change(message.id, { read: true });
+  } catch {
+    // as above
+  }
 }
 
 /** Another device acked it, or the server gave it up. */
@@ -307,6 +347,7 @@ function start(token) {
   client.addEventListener("duplicate", onDuplicate);
   client.addEventListener("receipt", onReceipt);
   client.addEventListener("floor", onFloor);
+  client.addEventListener("elsewhere", onElsewhere);
   client.addEventListener("counts", ({ detail }) => drawUnread(detail.unread));
   sessionStorage.setItem(TOKEN_KEY, token);
   client.connect();
@@ -338,11 +379,15 @@ $("disconnect").addEventListener("click", () => {
 });
 $("retry").addEventListener("click", () => client.retryNow());
 $("ack-all").addEventListener("click", () => [...owed.values()].forEach(ack));
-$("read-all").addEventListener("click", () => client.read(Object.fromEntries(highest)).catch(() => {})); // the badge shows whether it worked
+$("read-all").addEventListener("click", readAll);
 $("clear").addEventListener("click", forgetRows);
 $("messages").addEventListener("click", (event) => {
-  const row = event.target.closest("button.ack") && rows.get(event.target.closest("li").dataset.id);
-  if (row) ack(row.message);
+  const button = event.target.closest("button");
+  const row = button && rows.get(button.closest("li").dataset.id);
+  if (!row) return;
+  if (button.classList.contains("ack")) ack(row.message);
+  if (button.classList.contains("read")) toggleRead(row);
+  if (button.classList.contains("archive")) archive(row);
 });
 $("copy").addEventListener("click", async () => {
   try {

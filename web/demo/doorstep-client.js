@@ -12,11 +12,13 @@
 //   message    a delivery; the application acks it, at once or later
 //   duplicate  a delivery of what was acked already; the client acks it again by itself
 //   receipt    { ids }  of messages acked here: these acks are durable
+//   elsewhere  { ids }  messages that another device acked
 //   floor      { address: seq }  everything of the address up to here is settled, by whatever device
 //   counts, gap, disconnect        the server's objects
 //   error      { code, message, temporary }
 
 const IDS_A_FRAME = 500; // 22 characters each: far below the server's limit of a frame
+const SEQS_A_REQUEST = 100;
 const PONG_TIMEOUT_MS = 10000;
 
 const DEFAULTS = {
@@ -89,9 +91,16 @@ export class DoorstepClient extends EventTarget {
     this.#send({ nack: { ids: [message.id], reason } });
   }
 
-  /** The person has read everything of these addresses up to these seqs ({ address: seq }). */
-  read(upTo) { return this.#request({ read: { up_to: upTo } }); }
-  history(address, after, limit = 100) { return this.#request({ history: { address, after, limit } }).then((reply) => reply.history); }
+  // What the person did, for all of their devices; a promise that is kept once the server has it durably. `what` is "all", or seqs up to which
+  // ({ address: seq }), or single messages (an array of { address, seq }).
+  read(what) { return this.#mark("read", what); }
+  unread(what) { return this.#mark("unread", what); }
+  seen(what = "all") { return this.#mark("seen", what); }
+  archive(what) { return this.#mark("archive", what); }
+  unarchive(what) { return this.#mark("unarchive", what); }
+
+  /** { messages, more, gap? }. `query`: after, before (seqs), since, until (ms since 1970), limit. With before or until alone: the newest below. */
+  history(address, query = {}) { return this.#request({ history: { address, ...query } }).then((reply) => reply.history); }
   refresh(token) { return this.#request({ refresh: { token } }); }
 
   // ---- the connection
@@ -210,6 +219,18 @@ export class DoorstepClient extends EventTarget {
     });
   }
 
+  #mark(request, what) {
+    if (what === "all") return this.#request({ [request]: { all: true } });
+    if (!Array.isArray(what)) return this.#request({ [request]: { up_to: what } });
+    const parts = [];
+    for (let i = 0; i < what.length; i += SEQS_A_REQUEST) {
+      const seqs = {};
+      for (const { address, seq } of what.slice(i, i + SEQS_A_REQUEST)) (seqs[address] ??= []).push(seq);
+      parts.push(this.#request({ [request]: { seqs } }));
+    }
+    return Promise.all(parts);
+  }
+
   #receive(text) {
     for (const line of text.split("\n")) {
       if (line.trim() === "") continue;
@@ -323,12 +344,14 @@ export class DoorstepClient extends EventTarget {
   }
 
   #settle(ids) {
+    const elsewhere = ids.filter((id) => !this.#unreceipted.has(id) && [...this.#sent.values()].some((entries) => entries.has(id)));
     const settled = ids.filter((id) => this.#unreceipted.delete(id));
     for (const id of ids) {
       this.#ackQueue.delete(id);
       for (const entries of this.#sent.values()) entries.delete(id);
     }
     if (settled.length) this.#emit("receipt", { ids: settled });
+    if (elsewhere.length) this.#emit("elsewhere", { ids: elsewhere });
   }
 
   #emit(type, detail) {

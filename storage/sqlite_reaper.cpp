@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/sqlite_reaper.hpp"
+
+#include "storage/sqlite_format.hpp"
+
+#include <SQLiteCpp/Column.h>
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Statement.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+
+std::int64_t as_stored(std::uint64_t x) { return static_cast<std::int64_t>(x); }
+std::uint64_t number(const SQLite::Column& x) { return static_cast<std::uint64_t>(x.getInt64()); }
+
+std::uint64_t number_in(const std::string& text) { return text.empty() ? 0 : std::stoull(text); }
+
+}  // namespace
+
+struct sqlite_reaper::statements {
+  explicit statements(SQLite::Database& db)
+      : uncovered(db,
+                  "SELECT appended FROM message WHERE row > coalesce((SELECT value FROM state WHERE name = 'indexed_row'), 0) ORDER BY row LIMIT 1"),
+        rows(db,
+             "SELECT row, shard, seq, address, appended, origin_offset >= (SELECT floor FROM origin WHERE id = message.origin) FROM message "
+             "WHERE row > ?1 AND row <= coalesce((SELECT value FROM state WHERE name = 'indexed_row'), 0) ORDER BY row LIMIT ?2"),
+        remove(db, "DELETE FROM message WHERE row = ?"),
+        cursor(db, "SELECT record FROM cursor WHERE user = ?"),
+        postings(db, "SELECT last_seq, first_seq, first_row, places FROM posting WHERE address = ?1 AND last_seq >= ?2 ORDER BY last_seq"),
+        posting(db, "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6 WHERE address = ?1 AND last_seq = ?2"),
+        no_posting(db, "DELETE FROM posting WHERE address = ?1 AND last_seq = ?2"),
+        gone_to(db, "UPDATE shard SET gone_to = max(gone_to, ?2) WHERE shard = ?1"),
+        log_runs(db, "DELETE FROM log_run WHERE shard = ?1 AND first_offset + records <= ?2") {}
+  SQLite::Statement uncovered, rows, remove, cursor, postings, posting, no_posting, gone_to, log_runs;
+};
+
+sqlite_reaper::sqlite_reaper(SQLite::Database& db, const cursor_book& cursors) : cursors_(cursors), sql_(std::make_unique<statements>(db)) {}
+sqlite_reaper::~sqlite_reaper() = default;
+
+reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_t>& positions) {
+  struct places_of_user {
+    std::uint64_t first_seq = 0;
+    std::vector<std::uint64_t> rows;
+  };
+  std::vector<std::uint64_t> rows;
+  std::unordered_map<std::uint64_t, places_of_user> places;
+  std::unordered_map<std::string, cursor> acked;
+  std::map<std::uint32_t, sequence> gone_to;
+  reaped out;
+  std::size_t looked_at = 0;
+  std::uint64_t last = 0;
+  auto& q = sql_->rows;
+  q.reset();
+  q.bind(1, as_stored(number_in(what.from)));
+  q.bind(2, static_cast<std::int64_t>(what.limit));
+  bool young = false;
+  while (q.executeStep()) {
+    if (q.getColumn(4).getInt64() >= what.before.value) {
+      young = true;
+      break;
+    }
+    ++looked_at;
+    last = number(q.getColumn(0));
+    const auto shard = q.getColumn(1).getUInt();
+    const sequence seq{number(q.getColumn(2))};
+    const auto to = trusted_address(q.getColumn(3).getString());
+    // What a shard would read again after a restart, or a replay of its source is recognised by, is not history yet.
+    bool keep = seq.offset() >= positions.at(shard) || q.getColumn(5).getInt() != 0;
+    if (!keep && !to.is_dead_letters()) {
+      const auto [found, is_new] = acked.try_emplace(std::string(to.text()));
+      if (is_new) {
+        auto record = newest_cursor(cursors_, sql_->cursor, to);
+        if (record) found->second = std::move(record->acked);
+      }
+      keep = !found->second.is_acked(seq);
+    }
+    if (keep) {
+      ++out.kept;
+      continue;
+    }
+    rows.push_back(last);
+    gone_to[shard] = seq;
+    if (to.is_dead_letters()) continue;
+    auto& of = places[address_key(to.text())];
+    if (of.rows.empty()) of.first_seq = seq.value;
+    of.rows.push_back(last);
+  }
+  q.reset();
+  for (const auto row : rows) {
+    sql_->remove.reset();
+    sql_->remove.bind(1, as_stored(row));
+    sql_->remove.exec();
+  }
+  for (const auto& [address, of] : places) forget_places(address, of.first_seq, of.rows);
+  for (const auto& [shard, seq] : gone_to) {
+    sql_->gone_to.reset();
+    sql_->gone_to.bind(1, static_cast<std::int64_t>(shard));
+    sql_->gone_to.bind(2, as_stored(seq.value));
+    sql_->gone_to.exec();
+    sql_->log_runs.reset();
+    sql_->log_runs.bind(1, static_cast<std::int64_t>(shard));
+    sql_->log_runs.bind(2, as_stored(seq.offset() + 1));
+    sql_->log_runs.exec();
+  }
+  out.removed = rows.size();
+  if (!young && looked_at == what.limit) out.next = std::to_string(last);
+  return out;
+}
+
+bool sqlite_reaper::waits_for_indexes(const reap_step& what) {
+  auto& q = sql_->uncovered;
+  q.reset();
+  const bool old = q.executeStep() && q.getColumn(0).getInt64() < what.before.value;
+  q.reset();
+  return old;
+}
+
+/// @param rows rising
+void sqlite_reaper::forget_places(std::uint64_t address, std::uint64_t first_seq, const std::vector<std::uint64_t>& rows) {
+  struct piece {
+    std::uint64_t last_seq;
+    std::vector<message_place> places;
+  };
+  std::vector<piece> changed;
+  auto left = rows.size();
+  auto& q = sql_->postings;
+  q.reset();
+  q.bind(1, as_stored(address));
+  q.bind(2, as_stored(first_seq));
+  while (left > 0 && q.executeStep()) {
+    const auto column = q.getColumn(3);
+    piece x{number(q.getColumn(0)), {}};
+    decode_places({static_cast<const char*>(column.getBlob()), static_cast<std::size_t>(column.getBytes())},
+                  {number(q.getColumn(1)), number(q.getColumn(2))}, x.places);
+    const auto gone = std::erase_if(x.places, [&](const message_place& y) { return std::binary_search(rows.begin(), rows.end(), y.row); });
+    left -= gone;
+    if (gone > 0) changed.push_back(std::move(x));
+  }
+  q.reset();
+  std::string bytes;
+  for (const auto& x : changed) {
+    auto& to = x.places.empty() ? sql_->no_posting : sql_->posting;
+    to.reset();
+    to.bind(1, as_stored(address));
+    to.bind(2, as_stored(x.last_seq));
+    if (!x.places.empty()) {
+      bytes.clear();
+      encode_places(x.places, bytes);
+      to.bind(3, as_stored(x.places.front().seq));
+      to.bind(4, static_cast<std::int64_t>(x.places.size()));
+      to.bind(5, as_stored(x.places.front().row));
+      to.bindNoCopy(6, static_cast<const void*>(bytes.data()), static_cast<int>(bytes.size()));
+    }
+    to.exec();
+  }
+}
+
+}  // namespace doorstep

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Retention: old rows that nobody is owed and no reader of the log needs any more go, with their places in the indexes, a bounded piece a transaction.
+// Only rows that the indexes on disk cover are looked at, so the tail in memory never names a row that is gone. Writing thread only.
+#pragma once
+
+#include "runtime/stored.hpp"
+#include "storage/sqlite_cursors.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace SQLite {
+class Database;
+}
+
+namespace doorstep {
+
+class sqlite_reaper {
+public:
+  sqlite_reaper(SQLite::Database& db, const cursor_book& cursors);
+  ~sqlite_reaper();
+
+  /// Inside the open transaction. @param positions by shard, as they are durable: nothing at or above is taken. Throws SQLite's exceptions.
+  reaped step(const reap_step& what, const std::vector<std::uint64_t>& positions);
+  /// The oldest row that the indexes on disk do not cover yet is past its retention too.
+  bool waits_for_indexes(const reap_step& what);
+
+private:
+  struct statements;
+  void forget_places(std::uint64_t address, std::uint64_t first_seq, const std::vector<std::uint64_t>& rows);
+
+  const cursor_book& cursors_;
+  const std::unique_ptr<statements> sql_;
+};
+
+}  // namespace doorstep
