@@ -87,6 +87,8 @@ struct store_config {
   milliseconds connect_timeout{3'000};
   milliseconds socket_timeout{10'000};
   milliseconds commit_interval{20};
+  std::size_t backlog_messages_max = 131'072;
+  std::size_t backlog_bytes_max = 64 * 1024 * 1024;
   std::size_t cache_bytes = 64 * 1024 * 1024;
 };
 

@@ -263,6 +263,12 @@ constexpr option options[] = {
              "How long a MongoDB server may take to answer; a write that takes longer fails and is written again."),
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
              "Changes of cursors are gathered for this long and written by one fsync."),
+    count(
+        "store.backlog_messages_max", in<&c::store, &store_config::backlog_messages_max>, 1, 100'000'000,
+        "Messages that are kept in memory for a store beside the log while it is away or slow, and delivered meanwhile. Beyond it publishers get 503 "
+        "and sources are paused."),
+    size("store.backlog_bytes_max", in<&c::store, &store_config::backlog_bytes_max>, mib, 64 * gib,
+         "The memory those messages may take; what was on its way to a shard when it was reached comes on top."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
 
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
