@@ -38,6 +38,8 @@ public:
   ~mongo_writer();
   /// Writes them all. @returns what went wrong; then any part of them may be stored, and all of it may be written again.
   std::optional<failure> run(std::span<store_work> works);
+  /// Does the server answer questions? @returns why not.
+  std::optional<failure> ping();
 
 private:
   struct impl;
