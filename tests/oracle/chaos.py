@@ -61,7 +61,8 @@ def plan(arguments, chance):
 
 
 class Run:
-    def __init__(self, arguments):
+    def __init__(self, arguments, options=None):
+        """@param options of the server, beside OPTIONS."""
         self.arguments = arguments
         self.chance = random.Random(arguments.seed)
         self.folder = pathlib.Path(arguments.folder or tempfile.mkdtemp(prefix="doorstep-chaos-"))
@@ -71,7 +72,7 @@ class Run:
             kafka = Kafka(arguments.kafka)
             self.topic = kafka.make_topic(PARTITIONS, "chaos")
             sources = [kafka.source(self.topic, f"g-{self.topic}") | {"commit_interval": "20ms"}]
-        self.server = Doorstep(self.folder / "server", OPTIONS, sources)
+        self.server = Doorstep(self.folder / "server", OPTIONS | (options or {}), sources)
         self.children = []
         self.clients = []
         self.status_paths = []
