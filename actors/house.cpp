@@ -217,9 +217,7 @@ std::vector<std::string> house::not_ready() const {
   std::vector<std::string> why;
   if (!impl_->started) why.emplace_back("starting");
   if (impl_->draining) why.emplace_back("draining");
-  if (impl_->started)
-    for (const auto& door : impl_->doors)
-      if (!door->is_reachable()) why.push_back("source " + door->source().name() + " cannot reach its brokers");
+  for (auto& x : impl_->parts.counts.away.reasons()) why.push_back(std::move(x));
   return why;
 }
 

@@ -35,6 +35,9 @@ struct partition_state {
   std::optional<steady_time> rewound_at;
   std::size_t unreturned = 0;  ///< credit of records that were dropped while stopped
   bool stopped = false;        ///< an append failed; waits for the alarm to rewind
+  steady_time rewind_due{};
+  std::size_t held = 0;                 ///< credit that is not given while intake is paused, so that the source pauses the partition
+  std::optional<steady_time> look_due;  ///< when an alarm comes that sees whether it may be given
   std::uint32_t failures = 0;
   std::uint64_t records = 0;
   actor_age age;

@@ -110,6 +110,10 @@ void route(router_self* self, const services& parts, const route_records& batch)
 }
 
 void publish(router_self* self, const services& parts, const publish_events& x) {
+  if (parts.backlog->is_full()) {
+    x.done(failure{ec::unavailable, "the store is behind by as much as it may be (store.backlog_messages_max, store.backlog_bytes_max)", {}});
+    return;
+  }
   std::vector<log_entry> entries;
   std::vector<publish_outcome> outcomes;
   std::vector<std::size_t> recipients;
@@ -140,7 +144,8 @@ void publish(router_self* self, const services& parts, const publish_events& x) 
     tell(std::move(outcomes));
   };
   if (!parts.log.append(std::move(entries), admission::bounded, std::move(done)))
-    x.done(failure{ec::queue_full, "the mailbox log's queue is full (log.queue_entries_max)", {}});
+    // With a log that works the publisher is too fast; with one that does not, nobody can be.
+    x.done(failure{parts.counts.away.has("log") ? ec::unavailable : ec::queue_full, "the mailbox log's queue is full (log.queue_entries_max)", {}});
 }
 
 }  // namespace

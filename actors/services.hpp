@@ -4,8 +4,11 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
+#include "runtime/store_backlog.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+
+#include <memory>
 
 namespace doorstep {
 
@@ -14,6 +17,7 @@ struct services {
   metrics& counts;
   message_log& log;
   message_store& store;
+  std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
   wall_anchor clock = wall_anchor_now();  ///< at the process's start: expiry is judged by it
 };
 

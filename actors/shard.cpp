@@ -17,8 +17,12 @@ namespace {
 
 /// Records the log may hand over ahead; they are passed on at once, so this bounds one batch and what waits in this actor's queue.
 constexpr std::size_t credit = 8192;
-/// Messages that may wait for a store beside the log. Beyond it the shard reads no further: the log keeps what comes, and a user gets it when the store is back.
-constexpr std::size_t unsaved_max = 2 * credit;
+/// The same where each has to wait for a store beside the log: it is what may come on top of store.backlog_messages_max.
+constexpr std::size_t credit_beside_store = 1024;
+/// What one write to the store holds at most: small enough that a slow one answers in time, and that its copy in the driver's form is small beside the backlog.
+constexpr std::size_t save_count_max = 4096, save_bytes_max = 8 * 1024 * 1024;
+/// How often a shard that reads no further looks whether there is room again.
+constexpr milliseconds room_look{100};
 /// How often the position is written while nothing else asks for it: what a restart reads again.
 constexpr milliseconds position_interval{1'000};
 /// How many records before its position a shard may have to read again at a start to know what its origin partitions have above their floors.
@@ -50,11 +54,12 @@ public:
     }
     parts_.log.open_shard(state_.birth.id, from,
                           [me = caf::actor_cast<shard_actor>(self_)](log_batch batch) { caf::anon_send(me, take_logged{std::move(batch)}); });
-    parts_.log.grant(state_.birth.id, credit);
+    parts_.log.grant(state_.birth.id, parts_.store.shares_log() ? credit : credit_beside_store);
   }
 
   void take(const log_batch& batch) {
     constexpr std::size_t ahead = 4;
+    std::size_t bytes = 0, waiting = state_.dead.size() + state_.unsaved.size();
     for (std::size_t i = 0; i < batch.records.size(); ++i) {
       const auto& record = batch.records[i];
       if (i + ahead < batch.records.size()) __builtin_prefetch(batch.records[i + ahead].what.get());
@@ -68,11 +73,19 @@ public:
         parts_.counts.replays.add();
         continue;
       }
-      if (m.to.is_dead_letters())
+      if (m.to.is_dead_letters()) {
         state_.dead.push_back(dead_letter_of(record));
-      else
+        bytes += memory_of(state_.dead.back());
+      } else {
+        if (!parts_.store.shares_log()) {
+          state_.unsaved.push_back(record.what);
+          bytes += memory_of(m);
+        }
         pass_on(record.what);
+      }
     }
+    waiting = state_.dead.size() + state_.unsaved.size() - waiting;
+    if (waiting > 0) parts_.backlog->add(waiting, bytes);
     deliver_outgoing();
     state_.records += batch.records.size();
     state_.next_offset = std::max(state_.next_offset, batch.next_offset);
@@ -84,32 +97,48 @@ public:
       ring();
   }
 
-  /// Writes what must be stored and, in the same batch, the position past it.
+  /// Writes what must be stored, or the first part of it, and in the same batch the position past it.
   void save() {
     if (state_.saving || (state_.next_offset == state_.saved_offset && state_.dead.empty())) return;
     state_.saving = true;
-    state_.in_saving = state_.unsaved;
     // Somebody may wait for the verdicts.
-    const auto when = judges_itself() && !state_.unsaved.empty() ? urgency::now : urgency::soon;
-    self_->send(state_.birth.writer, save_shard{position(), std::exchange(state_.unsaved, {}), std::exchange(state_.dead, {}), when});
+    save_shard what{{state_.birth.id, state_.next_offset, {}}, {}, {}, judges_itself() && !state_.unsaved.empty() ? urgency::now : urgency::soon};
+    auto message = state_.unsaved.begin();
+    auto dead = state_.dead.begin();
+    std::size_t bytes = 0;
+    while (message != state_.unsaved.end() || dead != state_.dead.end()) {
+      const bool message_is_next = dead == state_.dead.end() || (message != state_.unsaved.end() && (*message)->seq < dead->seq);
+      // What is known of the origins belongs to the last record taken: under a lower position a start would take records in between for replays.
+      if (!judges_itself() && (what.messages.size() + what.dead.size() == save_count_max || bytes >= save_bytes_max)) {
+        what.position.next_offset = (message_is_next ? (*message)->seq : dead->seq).offset();
+        break;
+      }
+      bytes += message_is_next ? memory_of(**message) : memory_of(*dead);
+      if (message_is_next)
+        what.messages.push_back(*message++);
+      else
+        what.dead.push_back(*dead++);
+    }
+    if (judges_itself()) what.position.origins = changed_origins();
+    state_.unsaved_in_saving = what.messages.size();
+    state_.dead_in_saving = what.dead.size();
+    self_->send(state_.birth.writer, std::move(what));
   }
 
   void saved(const shard_saved& x) {
     state_.saving = false;
-    state_.in_saving.clear();
+    // What was not written stays where it is, and so does the position.
     if (x.durable) {
       state_.saved_offset = std::max(state_.saved_offset, x.what.position.next_offset);
       parts_.log.stored(state_.birth.id, state_.saved_offset);
       if (judges_itself()) pass_on_new(x);
       parts_.counts.dead.add(static_cast<double>(x.what.dead.size()));
+      drop_saved();
     } else {
-      // The position stays where it was; what must be stored before it goes first again.
-      state_.dead.insert(state_.dead.begin(), x.what.dead.begin(), x.what.dead.end());
-      state_.unsaved.insert(state_.unsaved.begin(), x.what.messages.begin(), x.what.messages.end());
       state_.owed_origins = x.what.position.origins;
     }
     grant_on();
-    if (x.durable && judges_itself() && !state_.unsaved.empty() && !state_.draining)
+    if (x.durable && (!state_.unsaved.empty() || !state_.dead.empty()))
       save();
     else
       ring();
@@ -166,17 +195,18 @@ public:
   void rang() {
     state_.rings = false;
     save();
+    grant_on();
   }
 
 private:
   bool judges_itself() const { return !parts_.log.judges_duplicates(); }
 
-  /// With what has changed of the origins since the last one that was stored.
-  shard_position position() {
-    shard_position x{state_.birth.id, state_.next_offset, state_.origins.changes(state_.next_offset, rescan_reach)};
+  /// What has changed of the origins since the position that was stored last.
+  std::vector<origin_position> changed_origins() {
+    auto x = state_.origins.changes(state_.next_offset, rescan_reach);
     state_.origins.commit();
     for (auto& owed : std::exchange(state_.owed_origins, {}))
-      if (std::none_of(x.origins.begin(), x.origins.end(), [&](const auto& y) { return y.from == owed.from; })) x.origins.push_back(std::move(owed));
+      if (std::none_of(x.begin(), x.end(), [&](const auto& y) { return y.from == owed.from; })) x.push_back(std::move(owed));
     return x;
   }
 
@@ -197,18 +227,30 @@ private:
   }
 
   void grant_on() {
-    if (state_.unsaved.size() + state_.in_saving.size() < unsaved_max && state_.withheld > 0)
+    if (state_.withheld == 0) return;
+    if (!parts_.backlog->is_full())
       parts_.log.grant(state_.birth.id, std::exchange(state_.withheld, 0));
+    else
+      ring_in(room_look);
+  }
+
+  void drop_saved() {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < state_.unsaved_in_saving; ++i) bytes += memory_of(*state_.unsaved[i]);
+    for (std::size_t i = 0; i < state_.dead_in_saving; ++i) bytes += memory_of(state_.dead[i]);
+    const auto count = state_.unsaved_in_saving + state_.dead_in_saving;
+    if (count == 0) return;
+    parts_.backlog->remove(count, bytes);
+    state_.unsaved.erase(state_.unsaved.begin(), state_.unsaved.begin() + static_cast<std::ptrdiff_t>(std::exchange(state_.unsaved_in_saving, 0)));
+    state_.dead.erase(state_.dead.begin(), state_.dead.begin() + static_cast<std::ptrdiff_t>(std::exchange(state_.dead_in_saving, 0)));
   }
 
   /// What the store may not have yet when a mailbox reads it. Without these the mailbox would take the next live message for the one that follows.
   void hand_unsaved(shard_state::entry& to, const address& user) {
     if (judges_itself()) return;  // they come to every mailbox that is there when they are stored
     deliver owed;
-    for (const auto* part : {&state_.in_saving, &state_.unsaved}) {
-      for (const auto& m : *part)
-        if (m->to == user) owed.messages.push_back(m);
-    }
+    for (const auto& m : state_.unsaved)
+      if (m->to == user) owed.messages.push_back(m);
     if (owed.messages.empty()) return;
     ++to.sent;
     self_->send(to.box, std::move(owed));
@@ -236,7 +278,6 @@ private:
   unsigned number() const { return static_cast<unsigned>(state_.birth.id); }
 
   void pass_on(const message_ptr& m) {
-    if (!parts_.store.shares_log()) state_.unsaved.push_back(m);
     if (!judges_itself()) pass_to_box(m);
   }
 
@@ -306,9 +347,12 @@ private:
   }
 
   void ring() {
-    if (state_.rings || state_.draining || state_.next_offset == state_.saved_offset) return;
-    state_.rings = true;
-    self_->ring_at(self_->clock().now() + position_interval);
+    if (state_.next_offset != state_.saved_offset) ring_in(position_interval);
+  }
+
+  void ring_in(milliseconds time) {
+    if (state_.draining || std::exchange(state_.rings, true)) return;
+    self_->ring_at(self_->clock().now() + time);
   }
 
   void finish_drain() {

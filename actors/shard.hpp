@@ -45,12 +45,13 @@ struct shard_state {
   origin_filter origins;
   sequence takeover;  ///< the log's end when this shard was opened, or a mailbox died: what may have been pushed before
   std::uint64_t next_offset = 0, saved_offset = 0, records = 0, restarts = 0;
-  std::vector<dead_letter> dead;              ///< to be stored before the position goes past them
   std::vector<origin_position> owed_origins;  ///< of a save that failed
-  std::vector<message_ptr>
-      unsaved;  ///< for a store that does not share the log's table; where it is the judge of duplicates nobody has been sent them
-  std::vector<message_ptr> in_saving;  ///< with the WRITER
-  std::size_t withheld = 0;            ///< records taken and not granted again, because too many wait for the store
+  /// To be stored before the position goes past them, in the log's order.
+  std::deque<dead_letter> dead;
+  /// The same, for a store that does not share the log's table; where the store is the judge of duplicates nobody has been sent them.
+  std::deque<message_ptr> unsaved;
+  std::size_t dead_in_saving = 0, unsaved_in_saving = 0;  ///< the first ones, which the WRITER has
+  std::size_t withheld = 0;                               ///< records taken and not granted again, because too many wait for the store
   bool saving = false, rings = false, draining = false;
   caf::strong_actor_ptr drain_asked_by;
   actor_age age;

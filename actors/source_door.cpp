@@ -38,10 +38,11 @@ void source_door::records(source_batch batch) {
 }
 
 void source_door::reachable(bool yes, const std::string& why) {
-  if (reachable_.exchange(yes) == yes) return;
-  log_line line(log_level::warn, "source", yes ? "broker-reachable" : "broker-unreachable");
-  line.with("source", source_.name());
-  if (!yes) line.with("why", why).with("effect", "stored messages are delivered, no new ones come from this source");
+  const auto part = "source " + source_.name();
+  if (yes)
+    parts_.counts.away.end(part);
+  else
+    parts_.counts.away.begin(part, why, "what is stored is delivered and acked, nothing new comes from this source");
 }
 
 }  // namespace doorstep

@@ -8,7 +8,6 @@
 
 #include <caf/actor_system.hpp>
 
-#include <atomic>
 #include <map>
 
 namespace doorstep {
@@ -24,8 +23,6 @@ public:
   void reachable(bool yes, const std::string& why) override;
 
   record_source& source() const { return source_; }
-  /// Any thread.
-  bool is_reachable() const { return reachable_.load(std::memory_order_relaxed); }
 
 private:
   caf::actor_system& system_;
@@ -36,7 +33,6 @@ private:
   router_actor router_;
   node_actor node_;
   std::map<topic_partition, partition_actor> partitions_;  // of the source's thread
-  std::atomic<bool> reachable_ = true;
 };
 
 }  // namespace doorstep

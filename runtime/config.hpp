@@ -99,6 +99,8 @@ struct store_config {
   milliseconds commit_interval{20};
   milliseconds retention{std::chrono::hours{24 * 30}};  ///< 0 = for ever
   milliseconds retention_interval{10 * 60'000};
+  std::size_t backlog_messages_max = 131'072;
+  std::size_t backlog_bytes_max = 64 * 1024 * 1024;
   std::size_t cache_bytes = 64 * 1024 * 1024;
 };
 

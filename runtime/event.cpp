@@ -156,6 +156,16 @@ bool is_rfc3339(std::string_view text) {
   return number(at + 1, 2) <= 23 && number(at + 4, 2) <= 59;
 }
 
+std::string rfc3339_of(unix_ms at) {
+  const std::time_t seconds = at.value / 1000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[48];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                parts.tm_min, parts.tm_sec, static_cast<int>(at.value % 1000));
+  return text;
+}
+
 unix_ms time_of_rfc3339(std::string_view text) {
   const auto number = [&](std::size_t at, std::size_t digits) {
     int value = 0;

@@ -29,5 +29,7 @@ bool is_json_content_type(std::string_view content_type);
 bool is_rfc3339(std::string_view text);
 /// The moment a valid one names; parts of a millisecond are cut off.
 unix_ms time_of_rfc3339(std::string_view text);
+/// The moment in UTC, to the millisecond.
+std::string rfc3339_of(unix_ms at);
 
 }  // namespace doorstep

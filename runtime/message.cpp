@@ -21,6 +21,17 @@ constexpr std::array<std::pair<dead_reason, std::string_view>, 7> reasons{{
     {dead_reason::poison, "poison"},
 }};
 
+/// Of an allocation or two beside the bytes that were asked for.
+constexpr std::size_t allocation_bytes = 48;
+
+std::size_t memory_of(const event* x) {
+  if (x == nullptr) return 0;
+  std::size_t bytes = sizeof(event) + allocation_bytes + x->id.size() + x->source.size() + x->type.size() + x->subject.size() + x->time.size() +
+                      x->data_content_type.size() + x->data_schema.size() + x->data.size();
+  for (const auto& [name, value] : x->extensions) bytes += sizeof(std::pair<std::string, std::string>) + name.size() + value.size();
+  return bytes;
+}
+
 }  // namespace
 
 std::string_view name(dead_reason x) {
@@ -33,6 +44,12 @@ result<dead_reason> dead_reason_from(std::string_view name) {
   for (const auto& [reason, text] : reasons)
     if (text == name) return reason;
   return failure{ec::malformed, "there is no such reason", {}};
+}
+
+std::size_t memory_of(const message& x) { return sizeof(message) + allocation_bytes + x.to.text().size() + x.id.size() + memory_of(x.what.get()); }
+
+std::size_t memory_of(const dead_letter& x) {
+  return sizeof(dead_letter) + x.id.size() + x.detail.size() + x.source.size() + x.topic.size() + memory_of(x.what.get());
 }
 
 std::string message_id(std::string_view source, std::string_view event_id, const address& to) {

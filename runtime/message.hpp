@@ -59,6 +59,8 @@ struct message {
   std::uint32_t requeue = 0;
 };
 using message_ptr = std::shared_ptr<const message>;
+/// What it takes in memory, about, its event included.
+std::size_t memory_of(const message& x);
 
 /// A record or message that was given up, kept whole.
 struct dead_letter {
@@ -76,5 +78,6 @@ struct dead_letter {
   std::uint32_t requeue = 0;  ///< requeue number of the message that died
   bool requeued = false;      ///< taken back since, as number requeue + 1
 };
+std::size_t memory_of(const dead_letter& x);
 
 }  // namespace doorstep

@@ -94,6 +94,10 @@ constexpr row<gauge> gauges[] = {
     {&m::connections, "doorstep_connections", "Open connections on the public port."},
     {&m::connections_max, "doorstep_connections_limit", "How many connections the public port takes."},
     {&m::dead_letters, "doorstep_dead_letters", "Dead letters kept."},
+    {&m::store_backlog, "doorstep_store_backlog_messages", "Messages and dead letters in memory that the store does not have yet."},
+    {&m::store_backlog_max, "doorstep_store_backlog_messages_limit", "How many of them there may be before intake pauses."},
+    {&m::store_backlog_bytes, "doorstep_store_backlog_bytes", "The memory of those messages."},
+    {&m::store_backlog_bytes_max, "doorstep_store_backlog_bytes_limit", "How much memory they may take before intake pauses."},
     {&m::ready, "doorstep_ready", "1 while the server takes work, else 0."},
     {&m::started_after_crash, "doorstep_started_after_crash", "1 where the process before this one did not stop cleanly, else 0."},
 };
@@ -124,7 +128,11 @@ struct metrics::impl {
   }
 };
 
-metrics::metrics() : impl_(std::make_unique<impl>()) {
+metrics::metrics()
+    : away([this](const std::string& part, bool is_away) {
+        impl_->labelled_gauge("doorstep_outage", "1 while a part does not work, else 0.", {{"part", part}}).set(is_away ? 1 : 0);
+      }),
+      impl_(std::make_unique<impl>()) {
   auto& registry = impl_->registry;
   for (const auto& x : counters) (this->*x.member).impl = &prometheus::BuildCounter().Name(x.name).Help(x.help).Register(registry).Add({});
   for (const auto& x : gauges) (this->*x.member).impl = &prometheus::BuildGauge().Name(x.name).Help(x.help).Register(registry).Add({});

@@ -2,6 +2,8 @@
 // Everything that is counted, once, by its name in docs. Thread-safe; prometheus-cpp stays in the .cpp.
 #pragma once
 
+#include "runtime/outages.hpp"
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -58,12 +60,16 @@ public:
   counter http_requests, http_refused;
   gauge mailboxes, sessions, in_flight;
   gauge log_queue, log_queue_max, store_queue, connections, connections_max, dead_letters;
+  gauge store_backlog, store_backlog_max, store_backlog_bytes, store_backlog_bytes_max;
   gauge ready, started_after_crash;
   histogram publish_to_push, push_to_ack, commit_time;
 
   /// A gauge with labels, made at first use: lag and credit a source partition.
   gauge partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition);
   gauge shard_gauge(const std::string& name, const std::string& help, unsigned shard);
+
+  /// What does not work at the moment; the gauge doorstep_outage has a label for each part that ever failed.
+  outages away;
 
   /// Prometheus text format 0.0.4.
   std::string text() const;

@@ -291,6 +291,12 @@ constexpr option options[] = {
              "log.dedup_window is over. 0 = for ever."),
     duration("store.retention_interval", in<&c::store, &store_config::retention_interval>, 100, day,
              "How long after a look for messages past their retention the next one begins."),
+    count(
+        "store.backlog_messages_max", in<&c::store, &store_config::backlog_messages_max>, 1, 100'000'000,
+        "Messages that are kept in memory for a store beside the log while it is away or slow, and delivered meanwhile. Beyond it publishers get 503 "
+        "and sources are paused."),
+    size("store.backlog_bytes_max", in<&c::store, &store_config::backlog_bytes_max>, mib, 64 * gib,
+         "The memory those messages may take; what was on its way to a shard when it was reached comes on top."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
 
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,

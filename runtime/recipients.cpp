@@ -96,16 +96,6 @@ result<std::vector<address>> recipients(std::string_view touser, std::string_vie
   return to;
 }
 
-std::string rfc3339(unix_ms at) {
-  const std::time_t seconds = at.value / 1000;
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[48];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                parts.tm_min, parts.tm_sec, static_cast<int>(at.value % 1000));
-  return text;
-}
-
 /// A string or number that a pointer finds, as text; else empty.
 std::string text_at(std::string_view body, std::string_view pointer) {
   if (pointer.empty()) return {};
@@ -119,9 +109,9 @@ std::string time_of(std::string text, unix_ms record_time) {
   if (is_rfc3339(text)) return text;
   if (!text.empty() && text.size() <= 13 && text.find_first_not_of("0123456789") == std::string::npos) {
     const std::int64_t number = std::stoll(text);
-    return rfc3339({number >= 100'000'000'000 ? number : number * 1000});
+    return rfc3339_of({number >= 100'000'000'000 ? number : number * 1000});
   }
-  return record_time.value > 0 ? rfc3339(record_time) : std::string();
+  return record_time.value > 0 ? rfc3339_of(record_time) : std::string();
 }
 
 std::string own_id(const record_view& record) {

@@ -50,14 +50,15 @@ std::optional<steady_time> commit_queue::next_due() const {
   return append_by_ ? append_by_ : write_by_;
 }
 
-bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work) {
+bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work, std::optional<milliseconds> patience) {
   std::unique_lock lock(mutex_);
+  const auto end = patience ? std::chrono::steady_clock::now() + *patience : steady_time::max();
   while (!due(std::chrono::steady_clock::now())) {
     if (no_appends_ && no_writes_) return false;
-    if (spare_work) return true;
+    if (spare_work || std::exchange(look_, false) || std::chrono::steady_clock::now() >= end) return true;
     waiting_ = true;
-    if (const auto at = next_due())
-      work_.wait_until(lock, *at);
+    if (const auto at = std::min(next_due().value_or(steady_time::max()), end); at != steady_time::max())
+      work_.wait_until(lock, at);
     else
       work_.wait(lock);
     waiting_ = false;
@@ -81,6 +82,12 @@ bool commit_queue::take(std::vector<append_work>& appends, std::vector<store_wor
   in_hand_appends_ = appends.size();
   in_hand_writes_ = writes.size();
   return true;
+}
+
+void commit_queue::look() {
+  const std::lock_guard lock(mutex_);
+  look_ = true;
+  wake();
 }
 
 void commit_queue::settled(std::size_t entries) {

@@ -52,8 +52,11 @@ public:
   put_result put(append_work& work, admission who);
   put_result put(store_work& work, urgency when);
 
-  /// Waits for the next transaction's worth; comes back empty-handed when `spare_work` is set and nothing else is due. @returns false when there is no more to come.
-  bool take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work);
+  /// Waits for the next transaction's worth; comes back empty-handed when `spare_work` is set and nothing else is due, or after `patience`.
+  /// @returns false when there is no more to come.
+  bool take(std::vector<append_work>& appends, std::vector<store_work>& writes, bool spare_work, std::optional<milliseconds> patience = {});
+  /// Lets the thread that takes come back once, empty-handed if need be.
+  void look();
   /// What was taken is durable, or failed: entries leave the queue before their callers are told.
   void settled(std::size_t entries);
   /// The callers have been told.
@@ -83,7 +86,7 @@ private:
   bool urgent_ = false;                   ///< a write or a published event wants the next commit
   std::optional<steady_time> append_by_;  ///< of the oldest entry that lingers
   std::optional<steady_time> write_by_;   ///< of the oldest write that waits
-  bool waiting_ = false;
+  bool waiting_ = false, look_ = false;
   bool no_appends_ = false, no_writes_ = false;
 };
 

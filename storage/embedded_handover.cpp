@@ -3,7 +3,6 @@
 // writing thread does, and only from `next == offset of the record in hand`.
 #include "storage/embedded_handover.hpp"
 
-#include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
 
 #include <algorithm>
@@ -17,7 +16,8 @@ constexpr std::size_t read_records_max = 512;  // a batch from disk
 
 }  // namespace
 
-embedded_handover::embedded_handover(std::vector<std::uint64_t> ends, on_reader queue) : shards_(ends.size()), queue_(std::move(queue)) {
+embedded_handover::embedded_handover(std::vector<std::uint64_t> ends, on_reader queue, on_read tell)
+    : shards_(ends.size()), queue_(std::move(queue)), tell_(std::move(tell)) {
   for (std::size_t i = 0; i < ends.size(); ++i) shards_[i].end = ends[i];
 }
 
@@ -73,7 +73,8 @@ void embedded_handover::read_on(std::uint32_t shard, const read_records& read) {
     x.reading = false;
     failing_ = true;
     lock.unlock();
-    log_line(log_level::warn, "log", "read-failing").with("shard", shard).with("offset", from).with("why", to_string(found.error()));
+    const auto why = found.error();
+    tell_(&why);
     return;
   }
   if (x.sink == sink) {
@@ -87,6 +88,7 @@ void embedded_handover::read_on(std::uint32_t shard, const read_records& read) {
   x.reading = x.sink && x.granted > 0 && x.next < x.end;
   const bool more = x.reading;
   lock.unlock();
+  tell_(nullptr);
   if (more) start_reading(shard);
 }
 
@@ -134,6 +136,11 @@ void embedded_handover::committed(std::span<append_work> appends) {
     }
   }
   for (const auto shard : late) start_reading(shard);
+}
+
+bool embedded_handover::failing() const {
+  const std::lock_guard lock(mutex_);
+  return failing_;
 }
 
 bool embedded_handover::retry() {

@@ -20,8 +20,10 @@ public:
   using read_records = std::function<result<std::vector<logged>>(std::uint32_t shard, std::uint64_t offset, std::size_t limit)>;
   /// Queues a call for the reading thread.
   using on_reader = std::function<void(std::function<void(const read_records&)>)>;
+  /// Told after each reading, on the reading thread; null when it went well.
+  using on_read = std::function<void(const failure* why)>;
 
-  embedded_handover(std::vector<std::uint64_t> ends, on_reader queue);
+  embedded_handover(std::vector<std::uint64_t> ends, on_reader queue, on_read tell);
 
   void open(shard_id shard, std::uint64_t from_offset, log_sink sink);
   void grant(shard_id shard, std::size_t records);
@@ -32,6 +34,7 @@ public:
   void committed(std::span<append_work> appends);
   /// Tries again where reading failed. @returns whether there was anything.
   bool retry();
+  bool failing() const;
 
 private:
   struct shard_state {
@@ -49,6 +52,7 @@ private:
   std::vector<shard_state> shards_;
   bool failing_ = false;
   const on_reader queue_;
+  const on_read tell_;
 };
 
 }  // namespace doorstep

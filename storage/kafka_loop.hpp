@@ -85,6 +85,7 @@ private:
   bool commit_under_way_ = false, commits_fail_ = false;
   steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{}, gap_due_{}, renew_due_{};
   bool reachable_ = true;
+  bool doubted_ = false;  ///< a connection broke: nobody knows yet whether others stand
   std::string last_trouble_, last_fault_;
   std::set<std::string, std::less<>> missing_;  ///< topics that were told of
 

@@ -375,6 +375,7 @@ held_partition* kafka_source::find(std::string_view topic, std::int32_t partitio
 
 void kafka_source::trouble(bool down, const std::string& why) {
   if (!down) {
+    doubted_ = true;
     last_trouble_ = why;  // says more than the sentence that all brokers are down
     log_line(log_level::debug, "source", "kafka-trouble").with("source", config_.name).with("why", why);
     return;
@@ -388,19 +389,17 @@ void kafka_source::set_reachable(bool yes, const std::string& why) {
   if (yes == reachable_) return;
   reachable_ = yes;
   probe_due_ = steady_clock::now() + retry_pause;
-  if (yes) {
-    last_trouble_.clear();
-    log_line(log_level::info, "source", "reachable-again").with("source", config_.name);
-  } else {
-    log_line(log_level::warn, "source", "unreachable").with("source", config_.name).with("brokers", config_.brokers).with("why", why);
-  }
+  if (yes) last_trouble_.clear();
   listener_->reachable(yes, why);
 }
 
-/// While the brokers are away: are they back? (An idle topic would not show it.)
+/// Are the brokers there? Asked while they are away, since an idle topic would not show that they are back; and after a connection broke, since librdkafka says
+/// that all brokers are down only where it had lost each of them by itself, which it has not when the only one is stopped.
 void kafka_source::probe() {
-  if (reachable_ || steady_clock::now() < probe_due_) return;
-  if (client_->answers(milliseconds{500})) set_reachable(true, {});
+  if ((reachable_ && !doubted_) || steady_clock::now() < probe_due_) return;
+  const bool there = client_->answers(milliseconds{500});
+  doubted_ = false;
+  set_reachable(there, there ? std::string() : last_trouble_);
   probe_due_ = steady_clock::now() + milliseconds{1000};
 }
 

@@ -12,6 +12,7 @@
 #include "storage/question_queue.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -28,6 +29,55 @@ constexpr std::size_t record_bytes_limit = 15 * 1024 * 1024;
 
 failure stopping() { return {ec::stopping, "the store is stopped", {}}; }
 
+/// Whether the server takes writes and answers questions: one outage for both. Answers that are lost now and then are not many outages, so it counts as working
+/// when nothing has failed for a while; the writing thread sees to that, and asks a question of its own where nobody else does.
+class store_health {
+public:
+  static constexpr milliseconds settles{2'000}, look{500};
+
+  store_health(metrics& counts, std::string database) : counts_(counts), database_(std::move(database)) {}
+
+  void note_write(const std::optional<failure>& why) { note(cannot_write_, why, "cannot write to database "); }
+  void note_read(const std::optional<failure>& why) {
+    if (!why || why->code == ec::unavailable) note(cannot_read_, why, "cannot read database ");
+  }
+  bool is_away() const { return away_.load(std::memory_order_relaxed); }
+  bool cannot_read() const {
+    const std::lock_guard lock(mutex_);
+    return cannot_read_;
+  }
+  /// Has it worked for long enough?
+  void judge() {
+    const std::lock_guard lock(mutex_);
+    if (!away_ || cannot_write_ || cannot_read_ || std::chrono::steady_clock::now() < failed_at_ + settles) return;
+    away_ = false;
+    counts_.away.end("store");
+  }
+
+private:
+  void note(bool& what, const std::optional<failure>& why, const char* words) {
+    if (!why && !is_away()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      what = why.has_value();
+      if (why) {
+        failed_at_ = std::chrono::steady_clock::now();
+        away_ = true;
+        counts_.away.begin("store", words + database_ + ": " + why->detail,
+                           "messages are pushed from the log to users whose mailbox is in memory, acks get no receipt");
+      }
+    }
+    judge();
+  }
+
+  metrics& counts_;
+  const std::string database_;
+  mutable std::mutex mutex_;
+  bool cannot_write_ = false, cannot_read_ = false;
+  steady_time failed_at_{};
+  std::atomic<bool> away_ = false;
+};
+
 }  // namespace
 
 struct mongo_store::impl {
@@ -38,6 +88,7 @@ struct mongo_store::impl {
         generation(identity.who.generation),
         stored_to(identity.positions),
         writer(pool, doubts, options.log.dedup_window, counts),
+        health(m, options.store.database),
         queue(1, options.log.batch_entries_max, milliseconds{0}, options.store.commit_interval) {
     queue.stop_appends();
     writing = std::thread([this] {
@@ -54,7 +105,6 @@ struct mongo_store::impl {
 
   void write_on();
   void settle(std::vector<store_work>& writes, const std::optional<failure>& why);
-  void note_health(const std::optional<failure>& why);
   sequence complete_to(const address& user) const;
   shard_id shard_of_user(const address& user) const { return shard_of(user, static_cast<std::uint32_t>(identity.positions.size())); }
   std::vector<shard_position> positions_now() const {
@@ -79,7 +129,7 @@ struct mongo_store::impl {
   std::vector<shard_position> stored_to;  ///< messages below are stored
   cursors_in_doubt doubts;
   mongo_writer writer;
-  bool failing = false;
+  store_health health;
   commit_queue queue;
   question_queue<mongo_reader> questions{stopping()};
   std::thread writing;
@@ -90,7 +140,9 @@ struct mongo_store::impl {
 void mongo_store::impl::write_on() {
   std::vector<append_work> none;
   std::vector<store_work> writes;
-  while (queue.take(none, writes, false)) {
+  while (queue.take(none, writes, false, health.is_away() ? std::optional(store_health::look) : std::nullopt)) {
+    if (health.is_away() && health.cannot_read()) health.note_read(writer.ping());
+    health.judge();
     const auto why = writes.empty() ? std::nullopt : writer.run(writes);
     settle(writes, why);
     writes.clear();
@@ -100,7 +152,11 @@ void mongo_store::impl::write_on() {
 
 void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optional<failure>& why) {
   const burst together;
-  note_health(why);
+  // An empty one, which only asks for its turn, says nothing.
+  const auto is_empty = [](const store_work& x) {
+    return x.batch.messages.empty() && x.batch.cursors.empty() && x.batch.dead.empty() && x.batch.positions.empty() && x.batch.dead_changes.empty();
+  };
+  if (!std::all_of(writes.begin(), writes.end(), is_empty)) health.note_write(why);
   counts.store_queue.add(-static_cast<double>(writes.size()));
   if (!why) {
     const std::lock_guard lock(positions_mutex);
@@ -122,19 +178,6 @@ void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optio
   }
 }
 
-/// One line when writing begins to fail and one when it works again.
-void mongo_store::impl::note_health(const std::optional<failure>& why) {
-  if (why.has_value() == failing) return;
-  failing = why.has_value();
-  if (why)
-    log_line(log_level::warn, "store", "write-failing")
-        .with("database", pool->options().database)
-        .with("why", why->detail)
-        .with("effect", "pushes go on from the log to mailboxes in memory, receipts wait");
-  else
-    log_line(log_level::info, "store", "write-recovered").with("database", pool->options().database);
-}
-
 sequence mongo_store::impl::complete_to(const address& user) const {
   const std::lock_guard lock(positions_mutex);
   const auto end = stored_to[static_cast<std::uint32_t>(shard_of_user(user))].next_offset;
@@ -143,13 +186,15 @@ sequence mongo_store::impl::complete_to(const address& user) const {
 
 template <class T, class Ask>
 void mongo_store::impl::ask(store_done<T> done, Ask question) {
-  questions.put([done = std::move(done), question = std::move(question)](mongo_reader* from, const failure& why_not) -> std::optional<failure> {
+  questions.put([this, done = std::move(done), question = std::move(question)](mongo_reader* from, const failure& why_not) -> std::optional<failure> {
     if (!from) {
       done(why_not);
       return {};
     }
     result<T> found = question(*from);
     auto why = found ? std::nullopt : std::optional(found.error());
+    health.note_read(why);
+    if (why) queue.look();
     done(std::move(found));
     return why;
   });

@@ -183,6 +183,11 @@ std::optional<failure> mongo_writer::impl::write_positions(std::span<store_work>
   return failure_of(at.write(mongo_collection::shards, all));
 }
 
+std::optional<failure> mongo_writer::ping() {
+  const auto found = impl_->at.count(mongo_collection::state, bson_with("_id", "store"));
+  return found ? std::nullopt : std::optional(found.error());
+}
+
 std::optional<failure> mongo_writer::run(std::span<store_work> works) {
   const auto began = std::chrono::steady_clock::now();
   newest_cursors newest;

@@ -40,6 +40,8 @@ public:
   std::optional<failure> run(std::span<store_work> works);
   /// Retention. @param positions what the store has, at least: nothing at or above is taken.
   std::optional<failure> reap(reap_work& work, const std::vector<shard_position>& positions);
+  /// Does the server answer questions? @returns why not.
+  std::optional<failure> ping();
 
 private:
   struct impl;

@@ -36,7 +36,8 @@ struct sqlite_database::impl {
         identity(writer->identity()),
         start_positions(writer->positions()),
         queue(options.log.queue_entries_max, options.log.batch_entries_max, options.log.linger, options.store.commit_interval),
-        handover(ends(), [this](auto x) { ask_for_records(std::move(x)); }) {}
+        handover(
+            ends(), [this](auto x) { ask_for_records(std::move(x)); }, [this](const failure* why) { note_reading(why); }) {}
 
   std::vector<std::uint64_t> ends() const {
     std::vector<std::uint64_t> out;
@@ -51,6 +52,12 @@ struct sqlite_database::impl {
       });
       return {};
     });
+  }
+  /// The writing thread tries again what could not be read.
+  void note_reading(const failure* why) {
+    if (why == nullptr) return counts.away.end("log reads");
+    counts.away.begin("log reads", why->detail, "what was accepted and is not in memory waits until it can be read");
+    queue.look();
   }
   template <class T, class Ask>
   void ask(store_done<T> done, Ask question) {
@@ -135,7 +142,9 @@ void sqlite_database::impl::start() {
 void sqlite_database::impl::write_on() {
   std::vector<append_work> appends;
   std::vector<store_work> writes;
-  while (queue.take(appends, writes, writer->flush_pending())) {
+  constexpr milliseconds look_again{500};  // while something fails, so that it does not take a publisher to find out that it works
+  while (queue.take(appends, writes, writer->flush_pending(), writer->failing() || handover.failing() ? std::optional(look_again) : std::nullopt)) {
+    if (appends.empty() && writes.empty() && writer->failing()) writer->probe();
     const auto why = writer->run(appends, writes);
     settle(appends, writes, why);
     handover.retry();

@@ -27,6 +27,9 @@ namespace doorstep {
 namespace {
 
 constexpr std::size_t segment_rows = 50'000;
+/// Small transactions find room on a full disk where others do not: it counts as working when nothing has failed for so long.
+constexpr milliseconds recovery_settles{2'000};
+constexpr int probe_bytes = 64 * 1024;
 constexpr std::size_t cursor_users = 10'000;     // freeze the book at this many records a flushed user, so that journal and map stay small
 constexpr std::size_t flush_rows_least = 1'000;  // a few milliseconds
 
@@ -73,6 +76,9 @@ struct sqlite_writer::impl {
   bool is_stored(const message& x, std::uint64_t address, std::uint32_t shard);
   void take_over(bool appends, bool writes);
   failure give_back(const SQLite::Exception& x, std::span<append_work> appends);
+  void note_failure(const std::string& why);
+  void note_success();
+  std::string part() const { return owns_log ? "log" : "store"; }
 
   const std::string path;
   const bool owns_log;
@@ -96,6 +102,7 @@ struct sqlite_writer::impl {
   const event* last_event = nullptr;  ///< entries of one event follow each other
   std::string event_text;
   bool failing = false;
+  steady_time failed_at{};
   int log_pages = 0;  ///< of the write-ahead log, after the last commit
   wal_checkpointer checkpoints{path};
 };
@@ -132,6 +139,31 @@ const database_identity& sqlite_writer::identity() const { return impl_->identit
 const tail_index& sqlite_writer::tail() const { return impl_->tail; }
 const cursor_book& sqlite_writer::cursors() const { return impl_->cursors; }
 bool sqlite_writer::flush_pending() const { return impl_->flusher.pending() && !impl_->failing; }
+bool sqlite_writer::failing() const { return impl_->failing; }
+
+void sqlite_writer::probe() {
+  try {
+    impl_->db->exec("INSERT OR REPLACE INTO state VALUES ('probe', zeroblob(" + std::to_string(probe_bytes) + "))");
+    impl_->note_success();
+  } catch (const SQLite::Exception& x) {
+    exit_if_sync_failed(x.getExtendedErrorCode(), impl_->path);
+    impl_->note_failure(x.what());
+  }
+}
+
+void sqlite_writer::impl::note_failure(const std::string& why) {
+  failing = true;
+  failed_at = std::chrono::steady_clock::now();
+  counts.away.begin(part(), why,
+                    owns_log ? "publishers get 503, sources wait, acks kept here get no receipt; what was accepted is kept"
+                             : "messages are delivered from the log, acks get no receipt");
+}
+
+void sqlite_writer::impl::note_success() {
+  if (!failing || std::chrono::steady_clock::now() < failed_at + recovery_settles) return;
+  failing = false;
+  counts.away.end(part());
+}
 
 std::vector<shard_position> sqlite_writer::positions() const {
   std::vector<shard_position> out;
@@ -298,7 +330,7 @@ void sqlite_writer::impl::take_over(bool appends, bool writes) {
     counts.log_commits.add();
   else if (writes)
     counts.store_commits.add();
-  if (std::exchange(failing, false)) log_line(log_level::info, "store", "write-recovered").with("path", path);
+  note_success();
 }
 
 failure sqlite_writer::impl::give_back(const SQLite::Exception& x, std::span<append_work> appends) {
@@ -316,11 +348,7 @@ failure sqlite_writer::impl::give_back(const SQLite::Exception& x, std::span<app
     entries += work.entries.size();
   }
   counts.append_failures.add(static_cast<double>(entries));
-  if (!std::exchange(failing, true))
-    log_line(log_level::warn, "store", "write-failing")
-        .with("path", path)
-        .with("why", why.detail)
-        .with("effect", "nothing new is accepted (503, sources wait) and acks kept here get no receipt; what was accepted is still pushed");
+  note_failure(why.detail);
   return why;
 }
 

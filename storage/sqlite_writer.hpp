@@ -34,6 +34,10 @@ public:
   std::optional<failure> run(std::span<append_work> appends, std::span<store_work> writes);
   /// Index pieces are waiting: call run() with nothing when there is nothing else.
   bool flush_pending() const;
+  /// The last transaction failed, or others did just before it: intake is told so until writing has worked for a while.
+  bool failing() const;
+  /// While failing and with nothing to write: does it work again?
+  void probe();
 
 private:
   struct impl;

@@ -181,6 +181,56 @@ TEST_F(partition_test, a_record_that_cannot_be_understood_is_a_dead_letter_with_
   EXPECT_EQ(dead[1].offset, 2);
 }
 
+TEST_F(partition_test, while_intake_is_paused_credit_is_held_back_and_given_when_there_is_room_again) {
+  hand_over(5);
+  settle();
+  ASSERT_EQ(source_.credit, 10U);
+  parts_.backlog->add(options_.store.backlog_messages_max, 0);
+  hand_over(10);
+  settle();
+  pass(milliseconds{1000});
+  EXPECT_EQ(source_.credit, 0U) << "a partition without credit is paused";
+  EXPECT_THAT(source_.commits, ElementsAre(5, 15)) << "what is durable is committed all the same";
+  parts_.backlog->remove(options_.store.backlog_messages_max, 0);
+  pass(milliseconds{200});
+  EXPECT_EQ(source_.credit, 10U);
+  hand_over_all();
+  EXPECT_EQ(in_log(), 500U);
+}
+
+TEST_F(partition_test, a_failed_append_while_intake_is_paused_gives_no_credit_twice) {
+  parts_.backlog->add(options_.store.backlog_messages_max, 0);
+  log_.fail_with(failure{ec::unavailable, "disk full", {}});
+  hand_over(4);
+  settle();
+  log_.fail_with(std::nullopt);
+  pass(milliseconds{6000});
+  EXPECT_EQ(source_.rewinds, 1);
+  parts_.backlog->remove(options_.store.backlog_messages_max, 0);
+  pass(milliseconds{200});
+  EXPECT_EQ(source_.credit, 10U);
+  hand_over_all();
+  EXPECT_EQ(in_log(), 500U);
+  EXPECT_EQ(source_.credit, 10U);
+}
+
+TEST_F(partition_test, a_full_queue_is_too_many_requests_while_the_log_works_and_unavailable_while_it_does_not) {
+  std::vector<event> many;
+  for (std::size_t i = 0; i < log_.queue_max(); ++i) many.push_back(made_event("q" + std::to_string(i), "bob"));
+  const auto publish_into_a_full_queue = [&] {
+    result<std::vector<publish_outcome>> refused = failure{ec::internal, "never answered", {}};
+    caf::anon_send(router_, publish_events{many, [](auto) {}});
+    caf::anon_send(router_, publish_events{{made_event("one more", "bob")}, [&](auto x) { refused = std::move(x); }});
+    sched().run();
+    return refused.error().code;
+  };
+  EXPECT_EQ(publish_into_a_full_queue(), ec::queue_full);
+  settle();
+  counts_.away.begin("log", "no brokers", "");
+  EXPECT_EQ(publish_into_a_full_queue(), ec::unavailable);
+  settle();
+}
+
 TEST_F(partition_test, a_record_for_nobody_is_counted_and_committed) {
   source_.records[0].key.reset();
   hand_over(1);

@@ -67,18 +67,68 @@ TEST_F(store_behind_test, mailboxes_that_cannot_be_loaded_do_not_flood_the_log) 
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
-TEST_F(store_behind_test, a_shard_reads_no_further_than_so_many_records_ahead_of_the_store) {
+class small_backlog_test : public store_behind_test {
+protected:
+  static constexpr std::size_t messages_max = 5'000;
+  small_backlog_test() {
+    options_.store.backlog_messages_max = messages_max;
+    parts_.backlog = std::make_shared<store_backlog>(options_.store, counts_);
+  }
+  void publish_many(int from, int to) {
+    std::vector<event> all;
+    for (int i = from; i < to; ++i) all.push_back(made_event(std::to_string(i), "alice"));
+    ASSERT_TRUE(publish(std::move(all)));
+  }
+  shard_state& shard_seen() { return dynamic_cast<shard_self*>(caf::actor_cast<caf::abstract_actor*>(shards_[0]))->state; }
+};
+
+TEST_F(small_backlog_test, a_shard_reads_no_further_than_so_many_messages_ahead_of_the_store_and_all_is_stored_once_it_is_back) {
   lose_the_store();
-  constexpr int events = 40'000;
-  std::vector<event> all;
-  for (int i = 0; i < events; ++i) all.push_back(made_event(std::to_string(i), "alice"));
-  ASSERT_TRUE(publish(std::move(all)));
-  auto* const self = dynamic_cast<shard_self*>(caf::actor_cast<caf::abstract_actor*>(shards_[0]));
-  EXPECT_LT(self->state.next_offset, 30'000U);
+  publish_many(0, 20'000);
+  EXPECT_GE(shard_seen().next_offset, messages_max);
+  EXPECT_LT(shard_seen().next_offset, messages_max + 2'000);
+  EXPECT_EQ(counts_.store_backlog.value(), static_cast<double>(shard_seen().next_offset));
+  EXPECT_GT(counts_.store_backlog_bytes.value(), counts_.store_backlog.value() * sizeof(message));
   find_it_again();
   pass(milliseconds{3000});
-  EXPECT_EQ(self->state.next_offset, static_cast<std::uint64_t>(events));
-  EXPECT_EQ(store_.positions()[0].next_offset, static_cast<std::uint64_t>(events));
+  EXPECT_EQ(shard_seen().next_offset, 20'000U);
+  EXPECT_EQ(store_.positions()[0].next_offset, 20'000U);
+  EXPECT_EQ(counts_.store_backlog.value(), 0);
+  EXPECT_EQ(counts_.store_backlog_bytes.value(), 0);
+  auto& phone = connect("alice");
+  EXPECT_EQ(phone.seen->events().front(), "0");
+}
+
+TEST_F(small_backlog_test, publishers_are_refused_while_as_much_waits_for_the_store_as_may_and_what_was_accepted_is_delivered) {
+  auto& phone = connect("bob");
+  lose_the_store();
+  publish_many(0, static_cast<int>(messages_max) - 1);
+  publish_to("bob", "b1");
+  EXPECT_THAT(phone.seen->events(), ElementsAre("b1"));
+  const auto refused = publish({made_event("b2", "bob")});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ec::unavailable);
+  EXPECT_TRUE(counts_.away.has("intake"));
+  ack_up_to(phone, "bob", phone.seen->pushes[0].what->seq);
+  EXPECT_TRUE(phone.seen->receipts.empty()) << "not durable yet";
+  find_it_again();
+  pass(milliseconds{3000});
+  EXPECT_EQ(phone.seen->receipts.size(), 1U);
+  EXPECT_FALSE(counts_.away.has("intake"));
+  publish_to("bob", "b2");
+  EXPECT_THAT(phone.seen->events(), ElementsAre("b1", "b2"));
+}
+
+TEST_F(small_backlog_test, a_write_to_the_store_holds_a_part_of_a_long_backlog_and_its_position_covers_that_part) {
+  lose_the_store();
+  publish_many(0, static_cast<int>(messages_max) - 1);
+  find_it_again();
+  sched().advance_time(milliseconds{1000});
+  sched().run();
+  store_.run();
+  EXPECT_EQ(store_.positions()[0].next_offset, 4096U);
+  settle();
+  EXPECT_EQ(store_.positions()[0].next_offset, messages_max - 1);
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ def plan(arguments, chance):
 
 
 class Run:
-    def __init__(self, arguments):
+    def __init__(self, arguments, options=None):
+        """@param options of the server, beside OPTIONS."""
         self.arguments = arguments
         self.chance = random.Random(arguments.seed)
         self.folder = pathlib.Path(arguments.folder or tempfile.mkdtemp(prefix="doorstep-chaos-"))
@@ -77,11 +78,11 @@ class Run:
             kafka = Kafka(arguments.kafka)
             self.topic = kafka.make_topic(PARTITIONS, "chaos")
             sources = [kafka.source(self.topic, f"g-{self.topic}") | {"commit_interval": "20ms"}]
-        options, self.mongodb = dict(OPTIONS), None
+        own, self.mongodb = OPTIONS | (options or {}), None
         if arguments.engine == "kafka-mongo":
             self.mongodb = MongoDB(self.folder / "mongodb")
-            options |= kafka.log() | self.mongodb.options()
-        self.server = Doorstep(self.folder / "server", options, sources)
+            own |= kafka.log() | self.mongodb.options()
+        self.server = Doorstep(self.folder / "server", own, sources)
         self.children = []
         self.clients = []
         self.status_paths = []

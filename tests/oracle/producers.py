@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 
-from oracle.records import Recorder, event_name
+from oracle.records import Recorder, event_name, now_ms
 from support.kafka import STRUCTURED
 from support.server import API_KEY
 
@@ -68,6 +68,7 @@ class KafkaPublisher:
 
     def __init__(self, address, topic):
         self.command = ["kcat", "-P", "-b", address, "-t", topic, "-K", "\t", "-X", "acks=all", "-X", "enable.idempotence=true", "-X", "linger.ms=2",
+                        "-X", "reconnect.backoff.max.ms=500",
                         "-H", STRUCTURED]
 
     async def publish(self, events):
@@ -120,7 +121,7 @@ class Producer:
         await self.recorder.durable()
         while not await self.publisher.publish(events):
             await asyncio.sleep(self.random.uniform(0.02, 0.06))
-        self.recorder.add(f"Y {batch}")
+        self.recorder.add(f"Y {batch} {now_ms()}")
 
 
 async def publish_until_stopped(arguments):

@@ -2,7 +2,7 @@
 """The files of a run: lines of words, appended, fsynced in groups. Times are milliseconds of the machine's monotonic clock, the same in all processes.
 
 producer-*.log  A <batch> <event>...            about to be sent; fsynced before the request leaves
-                Y <batch>                       the server said 202 to all of it
+                Y <batch> <t>                   the server said 202 to all of it
 clients-*.log   C <client> <opened> <floor>     connected; `opened` is when the connection began to be made
                 R <client> <t> <seq> <redelivered 0|1> <attempt> <message id> <event> <address>
                 K <client> <t> <message id>...  handled by the client; written before the ack is sent
