@@ -63,7 +63,7 @@ void origin_filter::restore(const origin_position& x) {
   auto& at = partitions_[x.from];
   at.floor = std::max(at.floor, x.floor);
   at.next_floor = at.floor;
-  for (const auto& [offset, to] : x.above) remember(at, offset, to, x.rescan);
+  for (const auto& [offset, to] : x.above) remember(at, offset, to, 0);  // somewhere far back: they stay named
   at.named = !x.above.empty();
 }
 

@@ -39,7 +39,7 @@ public:
     static_cast<void>(conf->release());  // rd_kafka_new took it
     return admin_client(client, options);
   }
-  admin_client(admin_client&& other) noexcept : client_(std::exchange(other.client_, nullptr)), options_(other.options_) {}
+  admin_client(admin_client&& other) noexcept : client_(std::exchange(other.client_, nullptr)), options_(std::move(other.options_)) {}
   admin_client& operator=(admin_client&&) = delete;
   ~admin_client() {
     if (client_ != nullptr) destroy_kafka(client_);

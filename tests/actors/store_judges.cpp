@@ -124,10 +124,10 @@ TEST_F(store_judges_test, a_replay_of_a_quiet_source_is_recognised_however_far_t
   EXPECT_EQ(counts_.replays.value(), 1);
   pass(milliseconds{2000});  // the position goes past the replay, too
   restart_the_shard();
-  log({entry_from(quiet, 5, 5, "alice"), entry_from(quiet, 6, 5, "alice")});
+  log({entry_from(quiet, 6, 5, "alice")});
   restart_the_shard();
   log({entry_from(quiet, 5, 5, "alice"), entry_from(quiet, 6, 5, "alice")});
-  EXPECT_EQ(counts_.replays.value(), 4);
+  EXPECT_EQ(counts_.replays.value(), 3);
   EXPECT_THAT(connect("alice").seen->events(), ElementsAre("quiet/0/5", "quiet/0/6"));
 }
 

@@ -89,7 +89,37 @@ TEST(origin_filter, changes_say_from_where_the_log_must_be_read_again) {
   EXPECT_EQ(changes[0].rescan, 13u) << "nothing is remembered above the floor";
 }
 
-TEST(origin_filter, a_restart_at_any_point_judges_as_if_there_had_been_none) {
+TEST(origin_filter, what_lies_too_far_back_to_be_read_again_is_named_once_and_stays_named) {
+  origin_filter filter;
+  const auto p = partition(0);
+  filter.is_replay({p, 5, 5}, alice, 1);
+  filter.is_replay({p, 5, 5}, bob, 2);
+  auto changes = filter.changes(3, 10);
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].rescan, 1u);
+  EXPECT_TRUE(changes[0].above.empty());
+  filter.commit();
+  EXPECT_TRUE(filter.changes(11, 10).empty()) << "still within reach";
+  changes = filter.changes(12, 10);
+  ASSERT_EQ(changes.size(), 1u) << "nothing came from it, and yet";
+  EXPECT_EQ(changes[0].rescan, 12u);
+  EXPECT_EQ(changes[0].above.size(), 2u);
+  EXPECT_TRUE(filter.changes(100, 10).empty()) << "the store has it";
+  origin_filter next;
+  next.restore(changes[0]);
+  next.is_replay({p, 6, 5}, alice, 100);
+  changes = next.changes(101, 10);
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].above.size(), 3u);
+  origin_filter third;
+  third.restore(changes[0]);
+  EXPECT_TRUE(third.is_replay({p, 5, 5}, bob, 101));
+  EXPECT_TRUE(third.is_replay({p, 6, 5}, alice, 102));
+}
+
+class origin_simulation : public testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(origin_simulation, a_restart_at_any_point_judges_as_if_there_had_been_none) {
   // a router with a fan-out of two that restarts from its floor again and again; the model is a plain set of everything ever appended
   origin_filter filter;
   std::set<std::pair<std::int64_t, std::string>> model;
@@ -116,7 +146,7 @@ TEST(origin_filter, a_restart_at_any_point_judges_as_if_there_had_been_none) {
       model.insert({offset, std::string(to.text())});
       log.push_back({{p, offset, floor}, to});
     }
-    if (auto changes = filter.changes(log.size()); !changes.empty()) stored = changes;
+    if (auto changes = filter.changes(log.size(), GetParam()); !changes.empty()) stored = changes;
     filter.commit();
     while (model.contains({floor, std::string(alice.text())}) && model.contains({floor, std::string(bob.text())})) ++floor;
     if (dice(20) == 0) {
@@ -126,6 +156,8 @@ TEST(origin_filter, a_restart_at_any_point_judges_as_if_there_had_been_none) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(reach, origin_simulation, testing::Values(UINT64_MAX, 20, 3, 1));
 
 }  // namespace
 }  // namespace doorstep

@@ -12,7 +12,14 @@ namespace {
 constexpr steady_time start{};
 
 void take(source_intake& x, std::int64_t from, std::int64_t count, std::size_t bytes = 10) {
-  for (auto i = from; i < from + count; ++i) x.take({i, std::nullopt, {}, std::string(bytes, 'x'), {}});
+  const std::string value(bytes, 'x');
+  for (auto i = from; i < from + count; ++i) {
+    source_record record;
+    record.offset = i;
+    record.value = value;
+    record.own();
+    x.take(std::move(record));
+  }
 }
 
 TEST(source_intake, hands_over_what_the_credit_allows_in_order) {
