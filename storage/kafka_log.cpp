@@ -14,7 +14,7 @@
 namespace doorstep {
 
 struct kafka_log::impl {
-  impl(const config& x, metrics& counts) : options(x.log), ends(x.log.shards), writer(x.log, counts, ends), reader(x.log, ends) {}
+  impl(const config& x, metrics& counts) : options(x.log), ends(x.log.shards), writer(x.log, counts, ends), reader(x.log, counts, ends) {}
 
   const log_config options;
   log_ends ends;

@@ -78,7 +78,8 @@ std::optional<log_mark> log_mark::parse(std::string_view text) {
   return log_mark{std::string(*log), *generation_number, *shard_count, std::string(*store)};
 }
 
-kafka_log_reader::kafka_log_reader(const log_config& options, log_ends& ends) : options_(options), ends_(ends), wishes_(options.shards) {
+kafka_log_reader::kafka_log_reader(const log_config& options, metrics& counts, log_ends& ends)
+    : options_(options), counts_(counts), ends_(ends), wishes_(options.shards) {
   for (const auto& what : partitions()) shards_.push_back({{what, source_intake(credit_max)}});
 }
 
@@ -376,6 +377,7 @@ void kafka_log_reader::take(polled x) {
 
 void kafka_log_reader::trouble(bool down, const std::string& why) {
   if (down) return set_reachable(false, last_trouble_.empty() ? why : last_trouble_);
+  doubted_ = true;
   last_trouble_ = why;  // says more than the sentence that all brokers are down
 }
 
@@ -387,19 +389,19 @@ void kafka_log_reader::set_reachable(bool yes, const std::string& why) {
   probe_due_ = steady_clock::now() + retry_pause;
   if (yes) {
     last_trouble_.clear();
-    log_line(log_level::info, "log", "reachable-again").with("topic", options_.topic);
+    counts_.away.end("log");
   } else {
-    log_line(log_level::warn, "log", "unreachable")
-        .with("brokers", options_.brokers)
-        .with("why", why)
-        .with("effect", "what is stored is delivered on");
+    counts_.away.begin("log", options_.brokers + ": " + why,
+                       "what is stored is delivered and acked; what is published waits in the queue, and is refused once that is full");
   }
 }
 
-/// While the brokers are away: are they back? (An idle topic would not show it.)
+/// As a source does: are they back, and after a connection broke, are they there?
 void kafka_log_reader::probe() {
-  if (reachable_ || steady_clock::now() < probe_due_) return;
-  if (client_->answers(milliseconds{500})) set_reachable(true, {});
+  if ((reachable_ && !doubted_) || steady_clock::now() < probe_due_) return;
+  const bool there = client_->answers(milliseconds{500});
+  doubted_ = false;
+  set_reachable(there, there ? std::string() : last_trouble_);
   probe_due_ = steady_clock::now() + milliseconds{1000};
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "runtime/config.hpp"
+#include "runtime/metrics.hpp"
 #include "storage/kafka_fetch.hpp"
 #include "storage/kafka_log_writer.hpp"
 #include "storage/message_log.hpp"
@@ -33,7 +34,7 @@ struct log_mark {
 
 class kafka_log_reader final : private kafka_events {
 public:
-  kafka_log_reader(const log_config& options, log_ends& ends);
+  kafka_log_reader(const log_config& options, metrics& counts, log_ends& ends);
   ~kafka_log_reader() override;
 
   // before start(), on the opening thread; they ask the brokers
@@ -87,6 +88,7 @@ private:
   result<void> commit_marks(const std::vector<std::uint64_t>& offsets, milliseconds timeout);
 
   const log_config options_;
+  metrics& counts_;
   log_ends& ends_;
   log_mark mark_;
   std::unique_ptr<kafka_client> client_;
@@ -97,6 +99,7 @@ private:
   // the reading thread only
   std::vector<reading> shards_;
   bool reachable_ = true, commit_under_way_ = false;
+  bool doubted_ = false;  ///< a connection broke: nobody knows yet whether others stand
   std::string last_trouble_;
   steady_time retry_due_{}, mirror_due_{}, probe_due_{};
 

@@ -173,33 +173,11 @@ void kafka_log_writer::delivered(void* tag, std::int32_t partition, const result
     const auto at = static_cast<std::uint64_t>(*offset);
     ends_.raise(static_cast<std::uint32_t>(partition), at + 1);
     of.verdicts[i] = {verdict::appended, sequence::at(generation_, at)};
-    note_health({});
   } else {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!of.why) of.why = offset.error();
-    }
-    note_health(offset.error());
+    const std::lock_guard lock(mutex_);
+    if (!of.why) of.why = offset.error();
   }
   settle(of, 1);
-}
-
-void kafka_log_writer::producer_trouble(bool down, const std::string& why) {
-  if (down) note_health(failure{ec::unavailable, why, {}});
-}
-
-/// One line when appending stops and one when it goes on.
-void kafka_log_writer::note_health(const std::optional<failure>& why) {
-  if (why.has_value() == failing_) return;
-  failing_ = why.has_value();
-  if (why)
-    log_line(log_level::warn, "log", "append-stuck")
-        .with("topic", options_.topic)
-        .with("brokers", options_.brokers)
-        .with("why", why->detail)
-        .with("effect", "entries wait in the queue; publishers are refused once it is full");
-  else
-    log_line(log_level::info, "log", "append-recovered").with("topic", options_.topic);
 }
 
 void kafka_log_writer::report_on() {

@@ -53,11 +53,10 @@ private:
   };
 
   void delivered(void* tag, std::int32_t partition, const result<std::int64_t>& offset) override;
-  void producer_trouble(bool down, const std::string& why) override;
+  void producer_trouble(bool, const std::string&) override {}  // the reader sees it too, and when it is over: nobody may be publishing then
   void report_on();
   void renew(const std::string& why);
   void settle(pending& of, std::size_t count);
-  void note_health(const std::optional<failure>& why);
 
   const log_config options_;
   metrics& counts_;
@@ -72,7 +71,6 @@ private:
   std::shared_ptr<kafka_producer> producer_;
   std::size_t queued_ = 0;
   bool stopped_ = false, broken_ = false, done_ = false;
-  bool failing_ = false;  ///< the reporting thread's
 };
 
 }  // namespace doorstep

@@ -293,6 +293,12 @@ private:
   const std::string dir_;
 };
 
+/// Polls for up to a quarter of a minute: the brokers are asked in intervals.
+bool log_is(bool away, const metrics& counts) {
+  for (int i = 0; i < 150 && counts.away.has("log") != away; ++i) std::this_thread::sleep_for(milliseconds{100});
+  return counts.away.has("log") == away;
+}
+
 TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_everything_in_order_when_it_is_back) {
   scratch_folder folder;
   own_kafka broker(folder);
@@ -321,6 +327,7 @@ TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_
   expected.emplace_back("12");
   EXPECT_EQ(at->log->queued(), 11u);
   EXPECT_FALSE(waiting[1].ready());
+  EXPECT_TRUE(log_is(true, *at->counts)) << "publishers get 503 instead of 429, and the server is not ready";
 
   ASSERT_TRUE(broker.restart());
   std::vector<std::string> ids;
@@ -328,6 +335,21 @@ TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_
   EXPECT_EQ(ids, expected);
   for (std::size_t i = 1; i < 12; ++i) EXPECT_TRUE(waiting[i].wait()) << i;
   EXPECT_EQ(at->log->queued(), 0u);
+  EXPECT_TRUE(log_is(false, *at->counts));
+}
+
+TEST(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
+  scratch_folder folder;
+  own_kafka broker(folder);
+  const auto brokers = broker.start();
+  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
+  auto options = test_config(folder);
+  use_kafka(options, brokers, folder);
+  auto at = make_engines("kafka", options);
+  ASSERT_TRUE(broker.pause());
+  EXPECT_TRUE(log_is(true, *at->counts));
+  ASSERT_TRUE(broker.restart());
+  EXPECT_TRUE(log_is(false, *at->counts)) << "nobody publishes to a server that is not ready";
 }
 
 TEST(kafka_log_outage, a_stop_with_the_broker_away_ends_and_tells_who_waits) {
