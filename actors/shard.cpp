@@ -108,8 +108,7 @@ public:
     std::size_t bytes = 0;
     while (message != state_.unsaved.end() || dead != state_.dead.end()) {
       const bool message_is_next = dead == state_.dead.end() || (message != state_.unsaved.end() && (*message)->seq < dead->seq);
-      // What is known of the origins belongs to the last record taken: under a lower position a start would take records in between for replays.
-      if (!judges_itself() && (what.messages.size() + what.dead.size() == save_count_max || bytes >= save_bytes_max)) {
+      if (what.messages.size() + what.dead.size() == save_count_max || bytes >= save_bytes_max) {
         what.position.next_offset = (message_is_next ? (*message)->seq : dead->seq).offset();
         break;
       }
@@ -119,7 +118,9 @@ public:
       else
         what.dead.push_back(*dead++);
     }
-    if (judges_itself()) what.position.origins = changed_origins();
+    // What is known of the origins belongs to the last record taken: beside a lower position a start would take the records in between for replays. What the
+    // store has of them stays true meanwhile, and a start finds the rest by reading from there.
+    if (judges_itself() && what.position.next_offset == state_.next_offset) what.position.origins = changed_origins();
     state_.unsaved_in_saving = what.messages.size();
     state_.dead_in_saving = what.dead.size();
     self_->send(state_.birth.writer, std::move(what));
@@ -138,7 +139,9 @@ public:
       state_.owed_origins = x.what.position.origins;
     }
     grant_on();
-    if (x.durable && (!state_.unsaved.empty() || !state_.dead.empty()))
+    // A drain has no time for a whole backlog: the log has it.
+    const auto waiting = state_.unsaved.size() + state_.dead.size();
+    if (x.durable && waiting > 0 && (!state_.draining || waiting <= save_count_max))
       save();
     else
       ring();

@@ -109,6 +109,27 @@ TEST_F(store_judges_test, a_replay_is_recognised_by_the_next_life_of_the_shard_a
   EXPECT_THAT(connect("alice").seen->events(), ElementsAre("orders/3/10", "orders/3/11", "orders/3/12", "orders/3/13"));
 }
 
+TEST_F(store_judges_test, a_backlog_is_written_in_pieces_and_origins_come_with_the_last_one) {
+  lose_the_store();
+  std::vector<log_entry> entries;
+  for (std::int64_t i = 0; i < 5000; ++i) entries.push_back(entry_from(orders, i, i, "alice"));
+  log(std::move(entries));
+  find_it_again();
+  for (int i = 0; i < 100 && store_.positions()[0].next_offset == 0; ++i) {
+    sched().advance_time(milliseconds{100});
+    sched().run();
+    store_.run();
+  }
+  EXPECT_EQ(store_.positions()[0].next_offset, 4096U);
+  EXPECT_THAT(store_.positions()[0].origins, IsEmpty()) << "a floor of 4999 would make replays of the other 904";
+  restart_the_shard();
+  EXPECT_EQ(store_.positions()[0].next_offset, 5000U);
+  EXPECT_EQ(store_.positions()[0].origins.size(), 1U);
+  EXPECT_EQ(counts_.replays.value(), 0);
+  log({entry_from(orders, 4999, 4999, "alice"), entry_from(orders, 5000, 4999, "alice")});
+  EXPECT_EQ(counts_.replays.value(), 1);
+}
+
 TEST_F(store_judges_test, a_replay_of_a_quiet_source_is_recognised_however_far_the_log_has_gone_on) {
   const auto quiet = std::make_shared<const origin_partition>(origin_partition{"quiet", 0, "quiet", 0});
   log({entry_from(quiet, 5, 5, "alice")});
