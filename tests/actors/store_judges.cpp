@@ -139,7 +139,7 @@ TEST_F(store_judges_test, a_replay_of_a_quiet_source_is_recognised_however_far_t
     log(std::move(others));
   }
   ASSERT_EQ(store_.positions()[0].next_offset, 20'001U);
-  for (const auto& x : store_.positions()[0].origins) EXPECT_GT(x.rescan, 0U) << "a start does not read the whole log again";
+  for (const auto at = store_.positions()[0]; const auto& x : at.origins) EXPECT_GT(x.rescan, 0U) << "a start does not read the whole log again";
   restart_the_shard();
   log({entry_from(quiet, 5, 5, "alice")});
   EXPECT_EQ(counts_.replays.value(), 1);
