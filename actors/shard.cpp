@@ -165,6 +165,7 @@ public:
     if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box) return;
     self_->send(found->second.box, passivate{});
     forget(found);
+    finish_drain();  // it may have been the last one, and its end is nobody's any more
   }
 
   void mailbox_ended(const caf::down_msg& x) {

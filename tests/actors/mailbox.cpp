@@ -172,6 +172,26 @@ TEST_F(mailbox_test, draining_closes_the_horizon_so_that_what_was_never_pushed_i
   EXPECT_EQ(phone.seen->closed_with, close_code::going_away);
 }
 
+TEST_F(mailbox_test, a_mailbox_that_offers_to_go_as_the_drain_begins_does_not_hold_it_up) {
+  auto& phone = connect("alice");
+  publish_to("alice", "1");
+  ack_up_to(phone, "alice", phone.seen->pushes[0].what->seq);
+  disconnect(phone);
+  sched().advance_time(options_.delivery.passivate_after);
+  sched().run();  // its horizon is about to be closed
+  store_.run();   // and that is durable: the answer is on its way, and with it the offer
+  bool done = false;
+  auto listener = system_.spawn(
+      [&](caf::event_based_actor*, int) -> caf::behavior {
+        return {[&](const drained&) { done = true; }};
+      },
+      0);
+  caf::anon_send(shards_[0], begin_drain{caf::actor_cast<caf::strong_actor_ptr>(listener)});
+  settle();
+  EXPECT_EQ(boxes().size(), 0U);
+  EXPECT_TRUE(done);
+}
+
 TEST_F(mailbox_test, acks_for_somebody_elses_address_are_refused_and_change_nothing) {
   auto& mallory = connect("mallory");
   publish_to("alice", "1");
