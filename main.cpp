@@ -225,9 +225,7 @@ int serve(const config& options) {
       const auto why = end.wait();
       if (!drain(options, home, server, counts)) {
         log_line(log_level::error, "main", "drain-timed-out").with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
-        engines->log->stop();
-        engines->store->stop();
-        std::_Exit(exit_failure);
+        std::_Exit(exit_failure);  // to stop them in order would wait for the very write that did not end
       }
       if (!why.empty()) code = exit_failure;
     }
@@ -367,6 +365,7 @@ int main(int argc, char** argv) {
   }
 
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is a write that fails, as on a full disk
   if (version_command->parsed()) {
     std::cout << version_text << "\n";
   } else if (default_command->parsed()) {

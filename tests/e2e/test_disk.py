@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that is full, read-only or broken under the embedded engines, by a preloaded library (tests/support/failing_disk.cpp): events are refused before they
 are accepted, what was accepted stays and is delivered, and it goes on when the disk does. After a failed fsync nobody knows what the disk has: the process ends."""
+import pathlib
+import resource
 import time
 
 import pytest
@@ -99,6 +101,25 @@ def test_a_failed_fsync_ends_the_process_and_the_next_start_has_what_was_accepte
         await in_thread(server.start)
         tab = await Tab.open(server, "alice")
         assert (await tab.expect("message"))["data"]["n"] == 0
+
+    run(scenario())
+    assert server.stop() == 0
+
+
+def test_a_file_at_its_size_limit_is_a_write_that_fails_and_not_the_end_of_the_process(doorstep):
+    server = doorstep()
+    server.publish(make_event("alice", 0))
+    log = pathlib.Path(server.options["store.path"] + "-wal")
+    _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, resource.RLIM_INFINITY))
+    refused = server.post_events(make_event("alice", 1))
+    assert refused.status == 503 and server.process.poll() is None, server.log_tail()
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    async def scenario():
+        await until(lambda: server.ready_status() == 200)
+        server.publish(make_event("alice", 1))
+        tab = await Tab.open(server, "alice")
+        assert [m["data"]["n"] for m in await tab.messages(2)] == [0, 1]
 
     run(scenario())
     assert server.stop() == 0

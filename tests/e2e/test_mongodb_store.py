@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import signal
+import time
 
 import pytest
 
@@ -97,4 +99,31 @@ def test_the_store_is_killed_and_comes_back_under_load(doorstep, mongodb):
             crowd.oracle.check()
 
     run(scenario(), 120)
+    assert server.stop() == 0
+
+
+def test_a_drain_that_the_store_holds_up_ends_at_its_deadline_and_loses_nothing(doorstep, mongodb):
+    server = doorstep(mongodb.options() | {"runtime.drain_timeout": "2s"})
+
+    async def scenario():
+        tab = await Tab.open(server, "alice")
+        server.publish(make_event("alice", 0))
+        first = await tab.expect("message")
+        mongodb.signal(signal.SIGSTOP)
+        try:
+            server.process.send_signal(signal.SIGTERM)
+            begin = time.monotonic()
+            assert await in_thread(server.process.wait, 30) == 1
+            assert time.monotonic() - begin < 6, "not the store's own timeout on top"
+        finally:
+            mongodb.signal(signal.SIGCONT)
+        assert "drain-timed-out" in server.log_tail()
+        await in_thread(server.start)
+        again = await Tab.open(server, "alice")
+        repeat = await again.expect("message")
+        assert repeat["id"] == first["id"] and repeat["redelivered"]
+        await again.ack(repeat)
+        await again.close()
+
+    run(scenario())
     assert server.stop() == 0

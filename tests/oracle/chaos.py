@@ -297,6 +297,8 @@ def kill(arguments):
         print(run.figures(judge))
         for sentence in judge.faults:
             print(sentence)
+        if run.exit_code != 0:
+            print(f"chaos: the last life ended with {run.exit_code}:\n{run.server.log_tail()}")
         code = 0 if judge.ok() and run.exit_code == 0 else 1
         keep = code != 0 or arguments.keep
     except (RunFailed, AssertionError) as x:

@@ -28,6 +28,10 @@ class MongoDB:
         done = self.run(*words)
         assert done.returncode == 0, f"scripts/mongodb {words}: {done.stderr[-2000:]}"
 
+    def signal(self, number):
+        """SIGSTOP: it keeps its connections and answers nobody; SIGCONT ends that."""
+        os.kill(int((self.folder / "pid").read_text()), number)
+
     def options(self):
         """Of a server that keeps its store there."""
         return {"store.engine": "mongodb", "store.uri": self.uri, "store.database": "e2e", "store.selection_timeout": "1s"}
