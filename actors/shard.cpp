@@ -3,12 +3,12 @@
 
 #include "actors/mailbox.hpp"
 #include "runtime/log.hpp"
+#include "runtime/number_text.hpp"
 #include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 namespace doorstep {
@@ -30,13 +30,6 @@ constexpr std::uint64_t rescan_reach = 2 * credit;
 /// The event is read when it is pushed, some microseconds from now.
 void prefetch_event(const event* x) {
   for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(sizeof(event)); at += 64) __builtin_prefetch(reinterpret_cast<const char*>(x) + at);
-}
-
-template <class T>
-T number_in(std::string_view text) {
-  T x = -1;
-  std::from_chars(text.data(), text.data() + text.size(), x);
-  return x;
 }
 
 class turn {
@@ -345,8 +338,8 @@ private:
     x.first = x.last = m.appended;
     x.source = m.what->extension("origin");
     x.topic = m.what->extension("origintopic");
-    x.partition = number_in<std::int32_t>(m.what->extension("originpartition"));
-    x.offset = number_in<std::int64_t>(m.what->extension("originoffset"));
+    x.partition = number_in<std::int32_t>(m.what->extension("originpartition")).value_or(-1);
+    x.offset = number_in<std::int64_t>(m.what->extension("originoffset")).value_or(-1);
     return x;
   }
 

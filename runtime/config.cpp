@@ -3,10 +3,10 @@
 #include "runtime/config.hpp"
 
 #include "runtime/config_file.hpp"
+#include "runtime/number_text.hpp"
 #include "runtime/options.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <set>
@@ -45,10 +45,8 @@ option_path split_path(sv path) {
   auto rest = path.substr(std::min(out.section.size() + 1, path.size()));
   if (out.section == "sources") {
     const auto number = rest.substr(0, rest.find('.'));
-    std::size_t row = 0;
-    const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), row);
-    if (wrong == std::errc{} && end == number.data() + number.size()) {
-      out.row = row;
+    if (const auto row = number_in<std::size_t>(number)) {
+      out.row = *row;
       rest.remove_prefix(std::min(number.size() + 1, rest.size()));
     }
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_reaper.hpp"
 
+#include "runtime/number_text.hpp"
 #include "storage/mongo_format.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <string>
 #include <string_view>
@@ -28,8 +28,7 @@ bson_out filter_of(const reap_step& step) {
   auto younger = bson_with("$lt", step.before.value);
   const auto blank = step.from.find(' ');
   if (blank == std::string::npos) return bson_with("appended", younger);
-  std::int64_t appended = 0;
-  std::from_chars(step.from.data(), step.from.data() + blank, appended);
+  const auto appended = number_in<std::int64_t>(std::string_view(step.from).substr(0, blank)).value_or(0);
   younger.number("$gt", appended);
   std::vector<bson_out> either;
   either.push_back(bson_with("appended", younger));

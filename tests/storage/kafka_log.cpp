@@ -299,13 +299,21 @@ bool log_is(bool away, const metrics& counts) {
   return counts.away.has("log") == away;
 }
 
-TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_everything_in_order_when_it_is_back) {
+/// A log in a broker of its own, which may be stopped.
+class kafka_log_outage : public testing::Test {
+protected:
+  void SetUp() override {
+    const auto brokers = broker.start();
+    if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
+    use_kafka(options, brokers, folder);
+  }
+
   scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+  own_kafka broker{folder};
+  config options = test_config(folder);
+};
+
+TEST_F(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_everything_in_order_when_it_is_back) {
   options.log.shards = 1;
   options.log.queue_entries_max = 10;
   auto at = make_engines("kafka", options);
@@ -338,13 +346,7 @@ TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_
   EXPECT_TRUE(log_is(false, *at->counts));
 }
 
-TEST(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
-  scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+TEST_F(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
   auto at = make_engines("kafka", options);
   ASSERT_TRUE(broker.pause());
   EXPECT_TRUE(log_is(true, *at->counts));
@@ -352,13 +354,7 @@ TEST(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
   EXPECT_TRUE(log_is(false, *at->counts)) << "nobody publishes to a server that is not ready";
 }
 
-TEST(kafka_log_outage, a_stop_with_the_broker_away_ends_and_tells_who_waits) {
-  scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+TEST_F(kafka_log_outage, a_stop_with_the_broker_away_ends_and_tells_who_waits) {
   auto at = make_engines("kafka", options);
   append(*at, {entry_for("alice", "0")}).value();
   ASSERT_TRUE(broker.pause());

@@ -24,8 +24,10 @@ protected:
       if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
       use_mongodb(options, *uri, folder);
     }
+    configure();
     at = make_engines(GetParam(), options);
   }
+  virtual void configure() {}  ///< changes options, before the engines are made
   void TearDown() override {
     at.reset();
     if (!options.store.uri.empty()) drop_mongodb(options);
