@@ -6,6 +6,7 @@
 #include "net/auth.hpp"
 #include "net/server.hpp"
 #include "runtime/config.hpp"
+#include "runtime/huge_pages.hpp"
 #include "runtime/json_text.hpp"
 #include "runtime/log.hpp"
 #include "storage/kafka_log.hpp"
@@ -194,6 +195,9 @@ int serve(const config& options) {
     return complain({ec::bad_config, "auth.hs256_secret or auth.hs256_secret_file must be set: without it no client can prove who it is", {}});
   if (options.internal.api_keys.empty())
     return complain({ec::bad_config, "internal.api_keys or internal.api_keys_file must be set: without it nobody can publish or look", {}});
+
+  if (options.runtime.huge_pages && !prefer_huge_pages())
+    log_line(log_level::debug, "main", "no-huge-pages").with("effect", "more CPU a message; nothing else");
 
   ending end;
   metrics counts;

@@ -6,6 +6,7 @@
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
 #include "actors/writer.hpp"
+#include "runtime/huge_pages.hpp"
 #include "runtime/log.hpp"
 
 #include <caf/actor_registry.hpp>
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
   const std::size_t boxes = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 10'000;
   const int seconds = argc > 3 ? std::atoi(argv[3]) : 5;
   set_log_output("warn", "text");
+  prefer_huge_pages();
 
   config options;
   metrics counts;

@@ -128,6 +128,7 @@ struct runtime_config {
   std::size_t lanes = 0;    ///< 0 = half the cores, at least one
   std::size_t workers = 1;  ///< threads of the scheduler for everything that is not on a lane
   milliseconds drain_timeout{10'000};
+  bool huge_pages = true;                ///< where the system has them
   milliseconds reconnect_spread{5'000};  ///< clients are told to come back after a random part of this
 };
 

@@ -302,6 +302,8 @@ constexpr option options[] = {
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
           "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),
     count("runtime.workers", in<&c::runtime, &runtime_config::workers>, 1, 256, "Threads for everything that is not on a lane."),
+    boolean("runtime.huge_pages", in<&c::runtime, &runtime_config::huge_pages>,
+            "Keep the program's memory on huge pages (transparent ones, as madvise asks for): less CPU a message, some MiB more memory."),
     duration("runtime.drain_timeout", in<&c::runtime, &runtime_config::drain_timeout>, 100, hour, "How long a stop may take to flush and commit."),
     duration("runtime.reconnect_spread", in<&c::runtime, &runtime_config::reconnect_spread>, 0, hour,
              "At a stop clients are told to come back after a random part of this."),
