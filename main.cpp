@@ -228,7 +228,13 @@ int serve(const config& options) {
           .with("lanes", loops.size());
       const auto why = end.wait();
       if (!drain(options, home, server, counts)) {
-        log_line(log_level::error, "main", "drain-timed-out").with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
+        log_line(log_level::error, "main", "drain-timed-out")
+            .with("sessions", counts.sessions.value())
+            .with("mailboxes", counts.mailboxes.value())
+            .with("store_queue", counts.store_queue.value())
+            .with("log_queue", counts.log_queue.value())
+            .with("actors", home.running())
+            .with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
         std::_Exit(exit_failure);  // to stop them in order would wait for the very write that did not end
       }
       if (!why.empty()) code = exit_failure;

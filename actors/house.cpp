@@ -124,6 +124,7 @@ bool house::drain(milliseconds patience) {
   auto& x = *impl_;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   bool in_time = false;
+  x.parts.store.stop_reading();
   {
     caf::scoped_actor me{x.system};
     me->request(x.node, patience, doorstep::drain{}).receive([&](const drained&) { in_time = true; }, [](const caf::error&) {});
@@ -146,6 +147,8 @@ bool house::drain(milliseconds patience) {
   }
   return in_time;
 }
+
+std::size_t house::running() const { return impl_->system.registry().running(); }
 
 loop* house::home_of(const std::string& user) {
   const auto who = address::user(user);

@@ -34,6 +34,8 @@ public:
   void send_clients_away(milliseconds spread);
   /// Ends mailboxes and shards, everything saved. @returns false when that took longer than `patience`; what was accepted is durable either way.
   bool drain(milliseconds patience);
+  /// Actors that have not ended yet.
+  std::size_t running() const;
 
   loop* home_of(const std::string& user) override;
   std::shared_ptr<connection_handler> open(std::shared_ptr<connection> who, loop& where) override;

@@ -323,7 +323,7 @@ void loaded(const result<stored_mailbox>& what) {
   auto& state = now.state();
   if (now.owed().is_loaded()) return;
   if (!what) {
-    if (state.load_failures++ == 0) note_load_failure(state.birth.user, what.error());
+    if (what.error().code != ec::stopping && state.load_failures++ == 0) note_load_failure(state.birth.user, what.error());
     state.rings_at = now.now() + store_retry;
     now.self()->ring_at(state.rings_at);
     return;

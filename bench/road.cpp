@@ -62,6 +62,7 @@ public:
   void history(address, history_query, store_done<stored_history> done) override { done(stored_history{}); }
   void reap(reap_step, store_done<reaped> done) override { done(reaped{}); }
   void dead_letters(dead_letter_query, store_done<std::vector<dead_letter>> done) override { done(std::vector<dead_letter>{}); }
+  void stop_reading() override {}
   void stop() override {}
 };
 

@@ -97,6 +97,8 @@ public:
   virtual void reap(reap_step step, store_done<reaped> done) = 0;
   virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;
 
+  /// From now on nothing is read: who asks, and who waits for an answer, is told ec::stopping. A drain writes and needs to know nothing more.
+  virtual void stop_reading() = 0;
   /// Writes and calls back what is queued, then stops the threads. Calls after this fail with ec::stopping.
   virtual void stop() = 0;
 };

@@ -12,6 +12,7 @@
 #include "storage/sqlite_reader.hpp"
 #include "storage/sqlite_writer.hpp"
 
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -61,13 +62,14 @@ struct sqlite_database::impl {
   }
   template <class T, class Ask>
   void ask(store_done<T> done, Ask question) {
-    questions.put([done = std::move(done), question = std::move(question)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
-      if (from)
-        done(question(*from));
-      else
-        done(why_not);
-      return {};  // a page that cannot be read fails at once, and says nothing of the others
-    });
+    questions.put(
+        [this, done = std::move(done), question = std::move(question)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
+          if (from && !reads_stopped)
+            done(question(*from));
+          else
+            done(from ? stopping() : why_not);
+          return {};  // a page that cannot be read fails at once, and says nothing of the others
+        });
   }
   void write(store_work work, urgency when) {
     counts.store_queue.add(1);
@@ -89,6 +91,7 @@ struct sqlite_database::impl {
   const std::vector<shard_position> start_positions;
   commit_queue queue;
   question_queue<sqlite_reader> questions{stopping()};
+  std::atomic<bool> reads_stopped = false;
   embedded_handover handover;
   std::thread writing, reading;
   std::mutex joining;
@@ -253,6 +256,8 @@ void sqlite_database::reap(reap_step step, store_done<reaped> done) { impl_->wri
 void sqlite_database::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](sqlite_reader& from) { return from.dead_letters(query); });
 }
+
+void sqlite_database::stop_reading() { impl_->reads_stopped = true; }
 
 void sqlite_database::stop_store() {
   impl_->queue.stop_writes();

@@ -44,6 +44,7 @@ public:
   void history(address user, history_query query, store_done<stored_history> done);
   void reap(reap_step step, store_done<reaped> done);
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done);
+  void stop_reading();
   void stop_store();
 
 private:

@@ -31,6 +31,7 @@ void sqlite_store::reap(reap_step step, store_done<reaped> done) { database_->re
 void sqlite_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   database_->dead_letters(std::move(query), std::move(done));
 }
+void sqlite_store::stop_reading() { database_->stop_reading(); }
 void sqlite_store::stop() { database_->stop_store(); }
 
 result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, const log_identity& log, metrics& counts) {

@@ -208,6 +208,14 @@ TEST_P(store_contract, dead_letters_are_found_by_what_they_are) {
   EXPECT_THAT(found([](auto& x) { x.topic = "orders", x.after = "a"; }), testing::ElementsAre("c"));
 }
 
+TEST_P(store_contract, a_drain_writes_and_is_told_nothing_more) {
+  keep({entry_for("alice", "1")});
+  at->store->stop_reading();
+  EXPECT_EQ(load(*at, user("alice")).error().code, ec::stopping);
+  EXPECT_EQ(read(*at, user("alice"), {}).error().code, ec::stopping);
+  EXPECT_TRUE(write(*at, {{}, {record("alice", 1, {7})}, {}, {}}).has_value());
+}
+
 TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {
   if (at->log) at->log->stop();
   const answer<void> before, after;

@@ -18,6 +18,15 @@ void memory_store::ask(answer x) {
   asked_.push_back(std::move(x));
 }
 
+void memory_store::read_later(answer x) {
+  ask([this, x = std::move(x)](const std::optional<failure>& why) {
+    if (reads_stopped_)
+      x(failure{ec::stopping, "nothing is read any more", {}});
+    else
+      x(why);
+  });
+}
+
 bool memory_store::run() {
   std::unique_lock lock(mutex_);
   const auto count = asked_.size();
@@ -163,7 +172,7 @@ stored_page memory_store::page_of(const address& user, sequence after, std::size
 }
 
 void memory_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
-  ask([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_mailbox out;
     out.record = record_of(user);
@@ -179,7 +188,7 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
 }
 
 void memory_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
-  ask([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_places out;
     out.complete_to = page_of(user, {}, 0).complete_to;
@@ -193,7 +202,7 @@ void memory_store::locate(address user, std::vector<sequence> seqs, store_done<s
 }
 
 void memory_store::history(address user, history_query query, store_done<stored_history> done) {
-  ask([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_history out;
     out.acked = record_of(user).acked;
@@ -260,14 +269,14 @@ void memory_store::reap(reap_step step, store_done<reaped> done) {
 }
 
 void memory_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
-  ask([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     done(page_of(user, after, limit));
   });
 }
 
 void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
-  ask([this, query = std::move(query), done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, query = std::move(query), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     const auto all = dead();
     auto from = all.begin();
@@ -288,6 +297,8 @@ void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<
     done(std::move(page));
   });
 }
+
+void memory_store::stop_reading() { reads_stopped_ = true; }
 
 void memory_store::stop() {
   while (run()) {}

@@ -6,6 +6,7 @@
 #include "storage/message_store.hpp"
 #include "tests/support/memory_log.hpp"
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -45,11 +46,13 @@ public:
   void history(address user, history_query query, store_done<stored_history> done) override;
   void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
+  void stop_reading() override;
   void stop() override;
 
 private:
   using answer = std::function<void(const std::optional<failure>&)>;
   void ask(answer x);
+  void read_later(answer x);
   /// @returns the duplicates.
   std::vector<message_ptr> store(const store_batch& batch);
   stored_page page_of(const address& user, sequence after, std::size_t limit) const;
@@ -62,6 +65,7 @@ private:
   std::deque<answer> asked_;
   std::optional<failure> failing_;
   bool stopped_ = false;
+  std::atomic<bool> reads_stopped_ = false;
   std::size_t writes_ = 0;
   struct standing {
     std::uint64_t next_offset = 0;
