@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,18 @@ struct source_config {
   std::vector<std::string> kafka_options;  ///< "name=value" handed to librdkafka as they are
 };
 
+class route_table;
+
+/// What holds for all of `[[routes]]`; without any of them nothing of it does, but fan_out_step.
+struct routing_config {
+  std::string match = "first";     ///< or "all"
+  std::string unmatched = "drop";  ///< or "dead_letter", "fallback"
+  std::vector<std::string> fallback;
+  std::size_t recipients_max = 100'000;  ///< of one event
+  std::size_t text_bytes_max = 4096;     ///< of a rendered text
+  std::size_t fan_out_step = 1000;       ///< entries that are appended before others get their turn
+};
+
 struct runtime_config {
   std::size_t lanes = 0;    ///< 0 = half the cores, at least one
   std::size_t workers = 1;  ///< threads of the scheduler for everything that is not on a lane
@@ -152,7 +165,9 @@ struct config {
   runtime_config runtime;
   log_output_config logging;
   demo_config demo;
+  routing_config routing;
   std::vector<source_config> sources;
+  std::shared_ptr<const route_table> routes;  ///< null without `[[routes]]`
 };
 
 /// One `--set name=value` or a flag that stands for one, and where it came from for the error text.
