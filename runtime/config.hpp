@@ -183,6 +183,9 @@ struct override_value {
 result<config> load_config(std::string_view file_text, std::string_view file_name, const std::vector<std::string>& environment,
                            const std::vector<override_value>& flags);
 
+/// Names of the options that differ, but those that a reload puts in force together with the rules.
+std::vector<std::string> options_for_restart(const config& running, const config& wanted);
+
 /// conf/doorstep.toml: every option, commented with its sentence, equal to the defaults.
 std::string default_config_text();
 /// docs/configuration.md.
