@@ -5,6 +5,7 @@
 #include "runtime/json_text.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace doorstep {
@@ -68,6 +69,19 @@ bool field_value::is_text(sv x) const {
   return has_escape(token) ? json_string_value(token) == x : bare(token) == x;
 }
 
+json_number json_number::of(sv token) {
+  json_number out;
+  const auto* end = token.data() + token.size();
+  const auto [after, wrong] = std::from_chars(token.data(), end, out.integer);
+  out.whole = wrong == std::errc{} && after == end;
+  if (out.whole) {
+    out.real = static_cast<double>(out.integer);
+  } else {
+    std::from_chars(token.data(), end, out.real);
+  }
+  return out;
+}
+
 std::uint32_t field_set::below(std::uint32_t node, std::string key) {
   auto& steps = nodes_[node].steps;
   const auto place = std::lower_bound(steps.begin(), steps.end(), key, [](const step& a, const std::string& b) { return a.key < b; });
@@ -124,9 +138,16 @@ const field_value& field_values::operator[](field_id x) {
   return values_[x];
 }
 
+const json_number& field_values::number(field_id x) {
+  auto& known = numbers_[x];
+  if (!known) known = json_number::of(values_[x].token);
+  return *known;
+}
+
 void field_values::read() {
   is_read_ = true;
   values_.assign(which_->size(), {});
+  numbers_.assign(which_->size(), std::nullopt);
   seen_.assign(which_->nodes_.size(), false);
   for (std::size_t i = 0; i < values_.size(); ++i)
     if (const auto& attribute = which_->attributes_[i]; !attribute.empty()) values_[i] = {attribute_of(*what_, attribute), true};

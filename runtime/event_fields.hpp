@@ -38,6 +38,16 @@ struct field_value {
   bool is_text(std::string_view x) const;
 };
 
+/// Numbers compare as whole numbers where both are, so that large ids stay apart.
+struct json_number {
+  bool whole = false;
+  std::int64_t integer = 0;
+  double real = 0;
+  static json_number of(std::string_view token);
+  bool operator==(const json_number& x) const { return whole && x.whole ? integer == x.integer : real == x.real; }
+  bool operator<(const json_number& x) const { return whole && x.whole ? integer < x.integer : real < x.real; }
+};
+
 /// The pointers of a rule table. They point into the event as CloudEvents' JSON writes it: /data/..., /type, /subject, and extensions by their name.
 class field_set {
 public:
@@ -71,6 +81,8 @@ public:
   /// Nothing is read before the first value is asked for.
   void of(const field_set& which, const event& what);
   const field_value& operator[](field_id x);
+  /// Of a value that is a number; read once an event.
+  const json_number& number(field_id x);
 
 private:
   void read();
@@ -81,6 +93,7 @@ private:
   const event* what_ = nullptr;
   bool is_read_ = false;
   std::vector<field_value> values_;
+  std::vector<std::optional<json_number>> numbers_;
   std::vector<bool> seen_;
 };
 

@@ -58,11 +58,11 @@ public:
   }
 
 private:
-  static problem patterns(const placed_texts& from, char separator, std::vector<segment_pattern>& to) {
+  static problem patterns(const placed_texts& from, char separator, pattern_list& to) {
     for (const auto& x : from) {
       auto made = segment_pattern::parse(x.text, separator);
       if (!made) return fault(x, std::move(made.error()));
-      to.push_back(std::move(*made));
+      to.patterns.push_back(std::move(*made));
     }
     return std::nullopt;
   }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 namespace doorstep {
@@ -76,19 +75,6 @@ bool is_lower_bound(comparison x) { return x == comparison::more || x == compari
 
 }  // namespace
 
-json_number json_number::of(sv token) {
-  json_number out;
-  const auto* end = token.data() + token.size();
-  const auto [after, wrong] = std::from_chars(token.data(), end, out.integer);
-  out.whole = wrong == std::errc{} && after == end;
-  if (out.whole) {
-    out.real = static_cast<double>(out.integer);
-  } else {
-    std::from_chars(token.data(), end, out.real);
-  }
-  return out;
-}
-
 parsed<route_condition> route_condition::parse(sv text, field_set& fields) {
   route_condition out;
   out.text_ = text;
@@ -135,27 +121,30 @@ parsed<route_condition> route_condition::parse(sv text, field_set& fields) {
   return out;
 }
 
-bool route_condition::equals(const field_value& x, const json_literal& with) const {
-  switch (with.kind) {
-    case field_kind::text: return x.is_text(with.text);
-    case field_kind::number: return x.kind() == field_kind::number && json_number::of(x.token) == with.number;
-    default: return x.kind() == with.kind && x.token == with.text;
-  }
+bool route_condition::holds(field_values& of) const {
+  const auto& x = of[field_];
+  return holds(x, x.kind() == field_kind::number ? &of.number(field_) : nullptr);
 }
 
-bool route_condition::holds(const field_value& x) const {
+bool route_condition::holds(const field_value& x, const json_number* known) const {
   const auto kind = x.kind();
   if (how_ == comparison::absent) return kind == field_kind::missing || kind == field_kind::null;
   if (kind == field_kind::missing) return false;
+  if (how_ == comparison::present) return kind != field_kind::null;
+  const auto number = [&] { return known != nullptr ? *known : json_number::of(x.token); };
+  const auto equals = [&](const json_literal& with) {
+    if (kind != with.kind) return false;
+    if (kind == field_kind::text) return x.is_text(with.text);
+    return kind == field_kind::number ? number() == with.number : x.token == with.text;
+  };
   switch (how_) {
-    case comparison::present: return kind != field_kind::null;
-    case comparison::equal: return equals(x, with_.front());
-    case comparison::unequal: return !equals(x, with_.front());
-    case comparison::one_of: return std::any_of(with_.begin(), with_.end(), [&](const json_literal& with) { return equals(x, with); });
+    case comparison::equal: return equals(with_.front());
+    case comparison::unequal: return !equals(with_.front());
+    case comparison::one_of: return std::any_of(with_.begin(), with_.end(), equals);
     default: break;
   }
   if (kind != with_.front().kind) return false;
-  return kind == field_kind::number ? ordered(how_, json_number::of(x.token), with_.front().number) : ordered(how_, x.text(), with_.front().text);
+  return kind == field_kind::number ? ordered(how_, number(), with_.front().number) : ordered(how_, x.text(), with_.front().text);
 }
 
 std::string route_condition::why_not(const field_value& x) const {

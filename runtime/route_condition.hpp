@@ -11,16 +11,6 @@
 
 namespace doorstep {
 
-/// Numbers compare as whole numbers where both are, so that large ids stay apart.
-struct json_number {
-  bool whole = false;
-  std::int64_t integer = 0;
-  double real = 0;
-  static json_number of(std::string_view token);
-  bool operator==(const json_number& x) const { return whole && x.whole ? integer == x.integer : real == x.real; }
-  bool operator<(const json_number& x) const { return whole && x.whole ? integer < x.integer : real < x.real; }
-};
-
 struct json_literal {
   field_kind kind = field_kind::null;
   std::string text;  ///< the characters of a string, else as written
@@ -34,7 +24,8 @@ public:
   static parsed<route_condition> parse(std::string_view text, field_set& fields);
 
   /// A comparison never holds with what is missing, nor with a value of another kind than the literal's; but `!=` holds with another kind.
-  bool holds(const field_value& x) const;
+  bool holds(const field_value& x) const { return holds(x, nullptr); }
+  bool holds(field_values& of) const;
   /// Why it does not hold: "/data/amount is 42".
   std::string why_not(const field_value& x) const;
 
@@ -50,7 +41,8 @@ public:
 
 private:
   bool admits(const json_literal& x) const;  ///< as if the event had this value
-  bool equals(const field_value& x, const json_literal& with) const;
+  /// `number`: what the value is as one, where that is known already.
+  bool holds(const field_value& x, const json_number* number) const;
   bool is_ordering() const { return how_ >= comparison::less && how_ <= comparison::at_least; }
 
   std::string text_, pointer_;

@@ -11,7 +11,8 @@ namespace {
 using conditions = std::vector<route_condition>;
 
 /// Whatever matches one of `b` (none: anything) matches one of `a`.
-bool covers(const std::vector<segment_pattern>& a, const std::vector<segment_pattern>& b) {
+bool covers(const pattern_list& of_a, const pattern_list& of_b) {
+  const auto &a = of_a.patterns, &b = of_b.patterns;
   if (a.empty()) return true;
   return !b.empty() && std::all_of(b.begin(), b.end(), [&](const segment_pattern& x) {
     return std::any_of(a.begin(), a.end(), [&](const segment_pattern& y) { return y.covers(x); });
@@ -59,10 +60,11 @@ std::string contradiction(const conditions& where, const field_set& fields) {
 }
 
 std::string unknown_topics(const route_match& match, std::span<const std::string> topics) {
-  if (match.topics.empty() || topics.empty()) return {};
-  for (const auto& x : match.topics)
+  const auto& patterns = match.topics.patterns;
+  if (patterns.empty() || topics.empty()) return {};
+  for (const auto& x : patterns)
     if (std::any_of(topics.begin(), topics.end(), [&](const std::string& topic) { return x.matches(topic); })) return {};
-  return "can never match: no source reads a topic like " + match.topics.front().text();
+  return "can never match: no source reads a topic like " + patterns.front().text();
 }
 
 bool matches_no_level(const severity_test& x) {

@@ -106,9 +106,17 @@ void drop(std::vector<address>& from, const std::vector<address>& those) {
   std::erase_if(from, [&](const address& x) { return gone.contains(x); });
 }
 
+/// So few are compared with each other, more by hash.
+constexpr std::size_t few = 16;
+
 /// No address twice, the first stays.
 void keep_first(std::vector<route_delivery>& all) {
   if (all.size() < 2) return;
+  if (all.size() <= few) {
+    for (auto x = all.begin() + 1; x != all.end();)
+      x = std::any_of(all.begin(), x, [&](const auto& y) { return y.to == x->to; }) ? all.erase(x) : x + 1;
+    return;
+  }
   std::unordered_set<std::string_view> seen;
   std::vector<bool> again(all.size());
   bool any = false;
@@ -197,6 +205,7 @@ problem check_count(const route_table& table, route_outcome& out) {
 
 problem add_deliveries(const route_table& table, const route& rule, const route_input& x, field_values& values, route_outcome& out) {
   std::vector<address> to, except;
+  to.reserve(few);
   if (auto bad = add_recipients(rule.label, rule.to, x, values, to)) return bad;
   if (to.empty()) return std::nullopt;
   if (auto bad = add_recipients(rule.label, rule.except, x, values, except)) return bad;

@@ -33,8 +33,15 @@ struct severity_test {
 /// Of the extension severitynumber, else severitytext, else severity; 0 where the event says none.
 int severity_of(const event& x);
 
+/// Patterns of which one has to match. Lists that are the same in several rules have the same number, and are looked at once an event.
+struct pattern_list {
+  static constexpr std::uint32_t no_number = UINT32_MAX;
+  std::vector<segment_pattern> patterns;  ///< none: everything matches
+  std::uint32_t number = no_number;
+};
+
 struct route_match {
-  std::vector<segment_pattern> topics, types, sources;
+  pattern_list topics, types, sources;
   std::vector<header_test> headers;
   std::optional<severity_test> severity;
   std::vector<route_condition> where;

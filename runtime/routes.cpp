@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <utility>
 
 namespace doorstep {
@@ -21,11 +22,13 @@ bool is_name(sv text, sv lower_name) {
   return text.size() == lower_name.size() && std::equal(text.begin(), text.end(), lower_name.begin(), [](char a, char b) { return lower(a) == b; });
 }
 
-bool any_matches(const std::vector<segment_pattern>& patterns, sv text) {
+bool any_matches(const pattern_list& list, sv text) {
+  const auto& patterns = list.patterns;
   return patterns.empty() || std::any_of(patterns.begin(), patterns.end(), [&](const segment_pattern& x) { return x.matches(text); });
 }
 
-bool all_exact(const std::vector<segment_pattern>& patterns) {
+bool all_exact(const pattern_list& list) {
+  const auto& patterns = list.patterns;
   return !patterns.empty() && std::all_of(patterns.begin(), patterns.end(), [](const segment_pattern& x) { return x.is_exact(); });
 }
 
@@ -41,9 +44,9 @@ constexpr std::array<std::pair<sv, int>, 8> levels{
 /// A level's own numbers are four: warn is 13 to 16.
 int level_of(int number) { return (number - 1) / 4 * 4 + 1; }
 
-std::string patterns_text(const std::vector<segment_pattern>& all) {
+std::string patterns_text(const pattern_list& list) {
   std::string out;
-  for (const auto& x : all) out.append(out.empty() ? "" : " or ").append(x.text());
+  for (const auto& x : list.patterns) out.append(out.empty() ? "" : " or ").append(x.text());
   return out;
 }
 
@@ -79,18 +82,29 @@ bool severity_test::holds(int of_event) const {
 }
 
 void route_table::make_index() {
+  std::map<std::string, std::uint32_t> numbers;
+  const auto give_number = [&](pattern_list& list, char what) {
+    if (list.patterns.empty()) return;
+    std::string key(1, what);
+    for (const auto& x : list.patterns) key.append(1, '\0').append(x.text());
+    list.number = numbers.try_emplace(std::move(key), static_cast<std::uint32_t>(numbers.size())).first->second;
+  };
   for (std::uint32_t i = 0; i < rules.size(); ++i) {
-    const auto& match = rules[i].match;
+    auto& match = rules[i].match;
+    give_number(match.topics, 't');
+    give_number(match.types, 'y');
+    give_number(match.sources, 's');
     reads_headers_ = reads_headers_ || !match.headers.empty();
     const bool by_type = all_exact(match.types), by_topic = !by_type && all_exact(match.topics);
     if (!by_type && !by_topic) others_.push_back(i);
     if (by_type)
-      for (const auto& x : match.types)
+      for (const auto& x : match.types.patterns)
         if (auto& list = by_type_[x.text()]; list.empty() || list.back() != i) list.push_back(i);
     if (by_topic)
-      for (const auto& x : match.topics)
+      for (const auto& x : match.topics.patterns)
         if (auto& list = by_topic_[x.text()]; list.empty() || list.back() != i) list.push_back(i);
   }
+  pattern_lists_ = numbers.size();
 }
 
 void route_table::candidates(sv type, sv topic, std::vector<std::uint32_t>& out) const {
@@ -106,22 +120,30 @@ void route_table::candidates(sv type, sv topic, std::vector<std::uint32_t>& out)
   if (!topic.empty()) merge(by_topic_, topic);
 }
 
+bool route_evaluator::matches(const pattern_list& list, sv text) {
+  if (list.number == pattern_list::no_number) return true;
+  auto& so_far = lists_[list.number];
+  if (so_far == known::not_yet) so_far = any_matches(list, text) ? known::yes : known::no;
+  return so_far == known::yes;
+}
+
 bool route_evaluator::matches(const route& rule, const route_input& x) {
   const auto& match = rule.match;
-  if (!any_matches(match.types, x.what->type)) return false;
-  if (!match.topics.empty() && (x.topic.empty() || !any_matches(match.topics, x.topic))) return false;
-  if (!any_matches(match.sources, x.what->source)) return false;
+  if (!matches(match.types, x.what->type)) return false;
+  if (!match.topics.patterns.empty() && (x.topic.empty() || !matches(match.topics, x.topic))) return false;
+  if (!matches(match.sources, x.what->source)) return false;
   if (match.severity && !match.severity->holds(severity_of(*x.what))) return false;
   for (const auto& test : match.headers)
     if (!holds(test, x.headers)) return false;
   for (const auto& condition : match.where)
-    if (!condition.holds(values_[condition.field()])) return false;
+    if (!condition.holds(values_)) return false;
   return true;
 }
 
 result<route_outcome> route_evaluator::evaluate(const route_table& table, const route_input& x) {
   route_outcome out;
   values_.of(table.fields, *x.what);
+  lists_.assign(table.pattern_lists(), known::not_yet);
   candidates_.clear();
   table.candidates(x.what->type, x.topic, candidates_);
   for (const auto number : candidates_) {
@@ -139,7 +161,7 @@ result<route_outcome> route_evaluator::evaluate(const route_table& table, const 
 std::string route_evaluator::why_not(const route& rule, const route_input& x) {
   const auto& match = rule.match;
   if (!any_matches(match.types, x.what->type)) return "type is " + shown(x.what->type) + ", not " + patterns_text(match.types);
-  if (!match.topics.empty() && (x.topic.empty() || !any_matches(match.topics, x.topic)))
+  if (!match.topics.patterns.empty() && (x.topic.empty() || !any_matches(match.topics, x.topic)))
     return "topic is " + shown(x.topic) + ", not " + patterns_text(match.topics);
   if (!any_matches(match.sources, x.what->source)) return "source is " + shown(x.what->source) + ", not " + patterns_text(match.sources);
   if (match.severity && !match.severity->holds(severity_of(*x.what))) {

@@ -28,6 +28,7 @@ public:
 
   /// Numbers of the rules that an event of this type and topic could match, rising, appended to `out`.
   void candidates(std::string_view type, std::string_view topic, std::vector<std::uint32_t>& out) const;
+  std::size_t pattern_lists() const { return pattern_lists_; }
   /// Whether any rule looks at headers: else nobody needs to carry them.
   bool reads_headers() const { return reads_headers_; }
   void make_index();
@@ -40,6 +41,7 @@ private:
   index by_type_, by_topic_;  ///< rules whose types (else topics) are all without `*`
   std::vector<std::uint32_t> others_;
   bool reads_headers_ = false;
+  std::size_t pattern_lists_ = 0;
 };
 using route_table_ptr = std::shared_ptr<const route_table>;
 
@@ -92,10 +94,13 @@ public:
 
 private:
   bool matches(const route& rule, const route_input& x);
+  bool matches(const pattern_list& patterns, std::string_view text);
   std::string why_not(const route& rule, const route_input& x);
 
   field_values values_;
   std::vector<std::uint32_t> candidates_;
+  enum class known : std::uint8_t { not_yet, yes, no };
+  std::vector<known> lists_;  ///< by number of the pattern list
 };
 
 /// Rules that can never match, or never deliver, and why. @param topics of all sources; none: not known.

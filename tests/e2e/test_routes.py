@@ -24,6 +24,7 @@ data = ["/data/id"]
 name = "wide"
 match.type = "com.shop.news"
 to = "users:{/data/to}"
+render.data = ["/data/text"]
 """
 
 
@@ -100,7 +101,7 @@ def test_records_go_by_the_same_rules_and_a_replay_after_a_kill_makes_nothing_tw
 def test_an_event_for_ten_thousand_reaches_them_all_and_another_one_meanwhile(doorstep):
     server = with_routes(doorstep, RULES)
     users = [f"u {n}/\"\U0001f680\"" for n in range(10_000)]
-    wide = {"specversion": "1.0", "id": "w", "source": "/shop", "type": "com.shop.news", "data": {"to": users}}
+    wide = {"specversion": "1.0", "id": "w", "source": "/shop", "type": "com.shop.news", "data": {"to": users, "text": "hello"}}
     reply = post(server, wide)
     assert reply.status == 202 and reply.json()["events"][0]["accepted"] == 10_000
     assert post(server, wide).json()["events"][0] == {"id": "w", "accepted": 0, "duplicates": 10_000}
@@ -109,7 +110,7 @@ def test_an_event_for_ten_thousand_reaches_them_all_and_another_one_meanwhile(do
         for user in (users[0], users[-1]):
             tab = await Tab.open(server, user)
             [got] = await tab.messages(1)
-            assert got["event_id"] == "w"
+            assert (got["event_id"], got["data"]) == ("w", {"text": "hello"})
 
     run(scenario())
 
@@ -155,13 +156,13 @@ def test_rules_are_tried_and_looked_at_from_the_command_line(tmp_path):
     record.write_text(json.dumps(paid(7)))
     done = run_doorstep("routes", "test", "--config", path, "--record", record)
     assert done.returncode == 0, done.stderr
-    assert "+ paid (line 2): names 2" in done.stdout and "- wide (line 12): type is \"com.shop.order.paid\", not com.shop.news" in done.stdout
+    assert "+ paid (line 2): names 2" in done.stdout and "- wide (line 13): type is \"com.shop.order.paid\", not com.shop.news" in done.stdout
     assert "to user:alice\n" in done.stdout and "user:carol" not in done.stdout and '"title":"Order 7 is paid"' in done.stdout
     record.write_text('{"total": 50}')
     plain = run_doorstep("routes", "test", "--config", path, "--record", record, "--topic", "plain")
     assert plain.returncode == 0 and "no route matches: it is dropped and counted" in plain.stdout
     assert run_doorstep("routes", "test", "--config", path, "--record", record, "--topic", "nobody's").returncode == 78
     lint = run_doorstep("routes", "lint", "--config", path)
-    assert lint.returncode == 1 and f"{path}:16: late can never match: wide before it matches all that it would" in lint.stdout
+    assert lint.returncode == 1 and f"{path}:18: late can never match: wide before it matches all that it would" in lint.stdout
     path.write_text(RULES)
     assert run_doorstep("routes", "lint", "--config", path).stdout == "ok\n"
