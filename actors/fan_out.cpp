@@ -75,7 +75,8 @@ void pending_deliveries::start(std::shared_ptr<const event> what, std::vector<ad
   at_ = 0;
 }
 
-void pending_deliveries::make_entries(std::size_t most, unix_ms now, std::vector<log_entry>& out) {
+void pending_deliveries::make_entries(std::size_t most, std::size_t bytes_most, unix_ms now, std::vector<log_entry>& out) {
+  if (left() > 1) most = std::min(most, std::max<std::size_t>(1, bytes_most / (256 + variants_[to_[at_].variant].what->data.size())));
   for (const auto end = at_ + std::min(most, left()); at_ < end; ++at_) {
     auto& one = to_[at_];
     const auto& variant = variants_[one.variant];
@@ -129,7 +130,7 @@ void batch_fan_out::take(const source_record& record, rule_book& rules, unix_ms 
 bool batch_fan_out::step(rule_book& rules, std::size_t most, std::vector<log_entry>& out) {
   const auto now = wall_now();
   while (true) {
-    pending_.make_entries(most - std::min(most, out.size()), now, out);
+    pending_.make_entries(most - std::min(most, out.size()), parts_->options.routing.fan_out_bytes, now, out);
     if (pending_.left() > 0 || next_ == batch_.records.size() || out.size() >= most) break;
     take(batch_.records[next_++], rules, now, out);
   }
@@ -142,6 +143,7 @@ bool batch_fan_out::step(rule_book& rules, std::size_t most, std::vector<log_ent
 
 result<request_fan_out> request_fan_out::open(const publish_events& x, rule_book& rules, const services& parts) {
   request_fan_out out;
+  out.step_bytes_ = parts.options.routing.fan_out_bytes;
   std::vector<header_view> headers;
   if (x.headers)
     for (const auto& one : *x.headers) headers.push_back({one.name, one.value});
@@ -185,7 +187,7 @@ bool request_fan_out::step(rule_book&, std::size_t most, std::vector<log_entry>&
   const auto now = wall_now();
   for (; next_ < items_.size(); ++next_) {
     auto& pending = items_[next_].pending;
-    pending.make_entries(most - std::min(most, out.size()), now, out);
+    pending.make_entries(most - std::min(most, out.size()), step_bytes_, now, out);
     if (pending.left() > 0) return true;
   }
   return false;

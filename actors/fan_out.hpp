@@ -24,7 +24,8 @@ public:
   void start(route_outcome&& what, origin from);
   void start(std::shared_ptr<const event> what, std::vector<address>&& to, origin from);
   std::size_t left() const { return to_.size() - at_; }
-  void make_entries(std::size_t most, unix_ms now, std::vector<log_entry>& out);
+  /// @param bytes_most of the events in them, about; one entry is made in any case.
+  void make_entries(std::size_t most, std::size_t bytes_most, unix_ms now, std::vector<log_entry>& out);
 
 private:
   std::vector<route_delivery> to_;
@@ -75,6 +76,7 @@ private:
     bool unmatched = false, dead = false;
     pending_deliveries pending{};
   };
+  std::size_t step_bytes_ = 0;
   std::vector<item> items_;
   std::size_t next_ = 0, entries_ = 0;
 };

@@ -304,16 +304,14 @@ private:
   problem route_setting(const file_setting& x) {
     constexpr sv head = "routes.";
     const auto rest = sv(x.path).substr(std::min(head.size(), x.path.size()));
-    std::size_t row = 0;
     const auto number = rest.substr(0, rest.find('.'));
-    const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), row);
     const auto* list = std::get_if<std::vector<std::string>>(&x.value);
     if (rest.empty() && list != nullptr && list->empty()) return std::nullopt;
-    if (number.empty() || wrong != std::errc{} || end != number.data() + number.size())
-      return bad(in_file(x), x.key, "routes are written [[routes]], one block a rule");
-    if (row >= routes_max) return bad(in_file(x), x.key, "there can be " + std::to_string(routes_max) + " routes at most");
-    if (row >= routes_.size()) routes_.resize(row + 1);
-    const auto fault = take_route_setting(routes_[row], rest.substr(std::min(number.size() + 1, rest.size())), x);
+    const auto row = number_in<std::size_t>(number);
+    if (!row) return bad(in_file(x), x.key, "routes are written [[routes]], one block a rule");
+    if (*row >= routes_max) return bad(in_file(x), x.key, "there can be " + std::to_string(routes_max) + " routes at most");
+    if (*row >= routes_.size()) routes_.resize(*row + 1);
+    const auto fault = take_route_setting(routes_[*row], rest.substr(std::min(number.size() + 1, rest.size())), x);
     return fault ? problem(bad(in_file(x), fault->at, fault->what)) : std::nullopt;
   }
   static said in_file(const file_setting& x) { return {layer::file, "", x.key, x.at}; }

@@ -132,9 +132,10 @@ struct routing_config {
   std::string match = "first";     ///< or "all"
   std::string unmatched = "drop";  ///< or "dead_letter", "fallback"
   std::vector<std::string> fallback;
-  std::size_t recipients_max = 100'000;  ///< of one event
-  std::size_t text_bytes_max = 4096;     ///< of a rendered text
-  std::size_t fan_out_step = 1000;       ///< entries that are appended before others get their turn
+  std::size_t recipients_max = 100'000;         ///< of one event
+  std::size_t text_bytes_max = 4096;            ///< of a rendered text
+  std::size_t fan_out_step = 1000;              ///< entries that are appended before others get their turn
+  std::size_t fan_out_bytes = 4 * 1024 * 1024;  ///< and bytes, of one event: each entry has the whole of it
 };
 
 struct runtime_config {

@@ -3,9 +3,10 @@
 #include "runtime/event_fields.hpp"
 
 #include "runtime/json_text.hpp"
+#include "runtime/number_text.hpp"
 
 #include <algorithm>
-#include <charconv>
+#include <cmath>
 #include <utility>
 
 namespace doorstep {
@@ -71,13 +72,15 @@ bool field_value::is_text(sv x) const {
 
 json_number json_number::of(sv token) {
   json_number out;
-  const auto* end = token.data() + token.size();
-  const auto [after, wrong] = std::from_chars(token.data(), end, out.integer);
-  out.whole = wrong == std::errc{} && after == end;
-  if (out.whole) {
-    out.real = static_cast<double>(out.integer);
-  } else {
-    std::from_chars(token.data(), end, out.real);
+  const auto integer = number_in<std::int64_t>(token);
+  out.whole = integer.has_value();
+  out.integer = integer.value_or(0);
+  if (integer) {
+    out.real = static_cast<double>(*integer);
+  } else if (const auto real = number_in<double>(token)) {
+    out.real = *real;
+  } else if (token.find("e-") == sv::npos && token.find("E-") == sv::npos) {
+    out.real = token.starts_with('-') ? -HUGE_VAL : HUGE_VAL;  // 1e999; what is too small to tell from zero is zero
   }
   return out;
 }

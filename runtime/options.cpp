@@ -317,6 +317,8 @@ constexpr option options[] = {
          "Size of a title, body, link or icon that a rule renders; longer ones are cut."),
     count("routing.fan_out_step", in<&c::routing, &routing_config::fan_out_step>, 1, 1'000'000,
           "Messages made of one batch before other batches and publishers get their turn."),
+    size("routing.fan_out_bytes", in<&c::routing, &routing_config::fan_out_bytes>, kib, gib,
+         "Size of the messages made of one event before others get their turn; each of its messages has the whole event, as it is rendered."),
 
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
           "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),

@@ -2,11 +2,11 @@
 // Which rules an event matches. Hot: the index leaves few rules to look at, and the event's JSON is read once for all of them.
 #include "runtime/routes.hpp"
 
+#include "runtime/number_text.hpp"
 #include "runtime/route_recipients.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <map>
 #include <utility>
 
@@ -56,9 +56,8 @@ std::string shown(sv text) { return text.empty() ? "missing" : "\"" + std::strin
 
 int severity_of(const event& x) {
   if (const auto text = x.extension("severitynumber"); !text.empty()) {
-    int number = 0;
-    const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (wrong == std::errc{} && end == text.data() + text.size() && number >= 1 && number <= 24) return number;
+    const auto number = number_in<int>(text);
+    if (number && *number >= 1 && *number <= 24) return *number;
   }
   auto text = x.extension("severitytext");
   if (text.empty()) text = x.extension("severity");

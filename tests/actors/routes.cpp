@@ -162,6 +162,17 @@ TEST_F(routes_test, an_event_for_ten_thousand_takes_turns_with_what_comes_meanwh
   EXPECT_EQ(of("u0")[0]->what.get(), of("u9999")[0]->what.get()) << "rendered once";
 }
 
+TEST_F(routes_test, a_large_event_for_many_goes_in_smaller_steps) {
+  options_.routing.fan_out_bytes = 64 * 1024;
+  record(R"({"id":"1","text":")" + std::string(10'000, 'x') + R"(","to":["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p"]})");
+  hand_over();
+  run_actors();
+  EXPECT_EQ(log_.queued(), 12U) << "two steps of six times ten kilobytes";
+  settle();
+  for (const char* user : {"a", "g", "m", "p"}) EXPECT_EQ(of(user).size(), 1U) << user;
+  EXPECT_THAT(source_.commits, ElementsAre(1));
+}
+
 TEST_F(routes_test, a_batch_behind_a_wide_one_of_its_partition_waits_and_one_fan_out_does_not_starve_another) {
   record(wide("1", 3000));
   hand_over();

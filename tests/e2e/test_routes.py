@@ -5,7 +5,7 @@ import signal
 import time
 
 from support.client import Tab, run
-from support.server import run_doorstep
+from support.server import TOP, run_doorstep
 
 STRUCTURED = "application/cloudevents+json"
 RULES = """
@@ -166,3 +166,9 @@ def test_rules_are_tried_and_looked_at_from_the_command_line(tmp_path):
     assert lint.returncode == 1 and f"{path}:18: late can never match: wide before it matches all that it would" in lint.stdout
     path.write_text(RULES)
     assert run_doorstep("routes", "lint", "--config", path).stdout == "ok\n"
+
+
+def test_the_example_can_be_used():
+    example = TOP / "conf" / "routes.toml"
+    assert run_doorstep("check-config", "--config", example).returncode == 0
+    assert run_doorstep("routes", "lint", "--config", example).stdout == "ok\n"

@@ -54,7 +54,8 @@ TEST(routes, match_by_header_and_severity) {
 }
 
 TEST(routes, comparisons_hold_for_the_right_kinds_only) {
-  const auto x = event_with(R"({"n":42,"big":9007199254740993,"s":"pa\u0069d","a":{"b":[1,{"c":true}]},"nil":null,"f":1.50,"q":"it's","n":42})");
+  const auto x = event_with(
+      R"({"n":42,"big":9007199254740993,"s":"pa\u0069d","a":{"b":[1,{"c":true}]},"nil":null,"f":1.50,"q":"it's","n":42,"huge":1e999,"tiny":1e-999})");
   const auto where = [&](const std::string& condition) { return matches("where = '''" + condition + "'''", x); };
   for (const char* yes : {"/data/n == 42",
                           "/data/n == 42.0",
@@ -77,7 +78,9 @@ TEST(routes, comparisons_hold_for_the_right_kinds_only) {
                           "/data/a",
                           "/subject == 'o-17'",
                           "/data/big == 9007199254740993",
-                          "/data/q == 'it\\'s'"})
+                          "/data/q == 'it\\'s'",
+                          "/data/huge > 1",
+                          "/data/tiny < 1"})
     EXPECT_TRUE(where(yes)) << yes;
   for (const char* no : {"/data/n == '42'", "/data/n < '5'", "/data/gone != 1", "/data/gone", "/data/nil", "!/data/n", "/data/s > 5",
                          "/data/big == 9007199254740992", "/data/a/b/2", "/data/a/b/01", "/data/n/x", "/subject > 5", "/data/n != 42"})
