@@ -61,7 +61,7 @@ private:
   static problem patterns(const placed_texts& from, char separator, pattern_list& to) {
     for (const auto& x : from) {
       auto made = segment_pattern::parse(x.text, separator);
-      if (!made) return fault(x, std::move(made.error()));
+      if (!made) return fault(x, made.error());
       to.patterns.push_back(std::move(*made));
     }
     return std::nullopt;
@@ -81,7 +81,7 @@ private:
       if (auto bad = severity(*x.severity, out)) return bad;
     for (const auto& text : x.where) {
       auto made = route_condition::parse(text.text, table_.fields);
-      if (!made) return fault(text, std::move(made.error()));
+      if (!made) return fault(text, made.error());
       out.where.push_back(std::move(*made));
     }
     return std::nullopt;
@@ -139,7 +139,7 @@ private:
     if ((out.what == kind::role || out.what == kind::group) && !channels_) return fault(x, std::string(no_channels));
     const auto prefix = found->first.size();
     auto made = text_template::parse(sv(x.text).substr(prefix), table_.fields);
-    if (!made) return fault(x, std::move(made.error()), prefix);
+    if (!made) return fault(x, made.error(), prefix);
     out.id = std::move(*made);
     if (out.what == kind::users) {
       const auto& parts = out.id.parts();
@@ -157,7 +157,7 @@ private:
   problem text(const std::optional<placed_text>& from, std::optional<text_template>& to) {
     if (!from) return std::nullopt;
     auto made = text_template::parse(from->text, table_.fields);
-    if (!made) return fault(*from, std::move(made.error()));
+    if (!made) return fault(*from, made.error());
     to = std::move(*made);
     return std::nullopt;
   }
@@ -176,7 +176,7 @@ private:
     std::set<std::string> taken;
     for (const auto& pointer : x.data_members) {
       auto field = table_.fields.add(pointer.text);
-      if (!field) return fault(pointer, std::move(field.error()));
+      if (!field) return fault(pointer, field.error());
       auto name = last_step(pointer.text);
       if (!taken.insert(name).second) return fault(pointer, "two members of the data would be called \"" + name + "\"");
       out.members.emplace_back(std::move(name), *field);

@@ -30,20 +30,20 @@ sv skip_blanks(sv x) { return x.substr(std::min(x.find_first_not_of(' '), x.size
 /// `'paid'` is easier to write inside a TOML text than `"paid"`; both are strings.
 std::string with_double_quotes(sv text) {
   std::string out;
-  char inside = 0;
+  char inside = '\0';
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (inside == '\'' && c == '"') {
       out += "\\\"";
-    } else if (c == '\\' && inside != 0 && i + 1 < text.size()) {
+    } else if (c == '\\' && inside != '\0' && i + 1 < text.size()) {
       if (text[i + 1] == '\'') {
         out += '\'';
       } else {
         out.append(text.substr(i, 2));
       }
       ++i;
-    } else if ((c == '\'' || c == '"') && (inside == 0 || inside == c)) {
-      inside = inside == 0 ? c : 0;
+    } else if ((c == '\'' || c == '"') && (inside == '\0' || inside == c)) {
+      inside = inside == '\0' ? c : '\0';
       out += '"';
     } else {
       out += c;
