@@ -4,6 +4,7 @@
 #include "actors/dead_letters.hpp"
 #include "actors/node.hpp"
 #include "actors/reaper.hpp"
+#include "actors/reloader.hpp"
 #include "actors/reports.hpp"
 #include "actors/router.hpp"
 #include "actors/session.hpp"
@@ -69,8 +70,10 @@ struct house::impl {
     auto make_reaper = &doorstep::reaper;
     caf::actor_config plain;
     reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts);
+    auto make_reloader = &doorstep::reloader;
+    caf::actor_config plain_too, plain_as_well;
+    reloader = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_as_well, make_reloader, &parts, router);
     auto make_node = &doorstep::node;
-    caf::actor_config plain_too;
     node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node,
                                                        node_birth{writers, shards, router, reaper, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
@@ -90,6 +93,7 @@ struct house::impl {
   std::vector<writer_actor> mortals;
   router_actor router;
   reaper_actor reaper;
+  reloader_actor reloader;
   node_actor node;
   std::vector<std::unique_ptr<source_door>> doors;
   std::atomic<bool> started = false, draining = false;
@@ -133,11 +137,13 @@ bool house::drain(milliseconds patience) {
   for (const auto& who : x.mortals) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.reaper, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(x.reloader, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
   x.shards.clear();
   x.mortals.clear();
   x.router = nullptr;
   x.reaper = nullptr;
+  x.reloader = nullptr;
   x.node = nullptr;
   x.doors.clear();
   // The lanes still run: whoever was told to end does so before the loops stop.
@@ -164,12 +170,22 @@ std::shared_ptr<connection_handler> house::open(std::shared_ptr<connection> who,
   return std::move(made.handler);
 }
 
-void house::publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) {
+void house::publish(published what, std::function<void(result<std::vector<publish_outcome>>)> done) {
   if (impl_->draining) {
     done(failure{ec::stopping, "the server drains", {}});
     return;
   }
-  caf::anon_send(impl_->router, publish_events{std::move(events), std::move(done)});
+  caf::anon_send(impl_->router, publish_events{std::move(what.events), std::move(done), std::move(what.headers)});
+}
+
+bool house::reads_headers() const { return *impl_->parts.headers_wanted; }
+
+void house::reload(answer done) {
+  if (impl_->draining) {
+    done(failure{ec::stopping, "the server drains", {}});
+    return;
+  }
+  caf::anon_send(impl_->reloader, doorstep::reload{std::move(done)});
 }
 
 void house::actors(answer done) {

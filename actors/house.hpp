@@ -40,7 +40,8 @@ public:
   loop* home_of(const std::string& user) override;
   std::shared_ptr<connection_handler> open(std::shared_ptr<connection> who, loop& where) override;
 
-  void publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) override;
+  void publish(published what, std::function<void(result<std::vector<publish_outcome>>)> done) override;
+  bool reads_headers() const override;
 
   void actors(answer done) override;
   void mailbox(const std::string& user, answer done) override;
@@ -48,6 +49,7 @@ public:
   void dead_letter(std::string id, answer done) override;
   void requeue_dead_letters(dead_letter_filter which, answer done) override;
   void purge_dead_letters(dead_letter_filter which, answer done) override;
+  void reload(answer done) override;
   std::vector<std::string> not_ready() const override;
   bool started() const override;
   void refresh_metrics() override;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read this first: who there is and what each understands, in the data's order. Messages: actors/messages.hpp.
-// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp), REAPER on CAF's scheduler.
+// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp), REAPER and
+// RELOADER on CAF's scheduler.
 #pragma once
 
 #include "actors/messages.hpp"
@@ -18,7 +19,12 @@ using partition_actor = caf::typed_actor<caf::reacts_to<take_records>,  // from 
                                          caf::replies_to<look>::with<actor_report>>;
 
 /// Records and published events become log entries, appended in the order they came.
-using router_actor = caf::typed_actor<caf::reacts_to<route_records>, caf::reacts_to<publish_events>, caf::replies_to<look>::with<actor_report>>;
+using router_actor = caf::typed_actor<caf::reacts_to<route_records>, caf::reacts_to<publish_events>, caf::reacts_to<go_on>,
+                                      caf::reacts_to<step_appended>,  // from the log's thread
+                                      caf::replies_to<use_routes>::with<routes_in_use>, caf::replies_to<look>::with<actor_report>>;
+
+/// Reads the configuration again when told to, and hands its rules to ROUTER. One at a time.
+using reloader_actor = caf::typed_actor<caf::reacts_to<reload>>;
 
 /// Gathers writes of its lane into one store batch a turn.
 using writer_actor = caf::typed_actor<caf::reacts_to<save_cursor>,    // from MAILBOX; answered with cursor_saved

@@ -5,6 +5,7 @@
 
 #include "net/connection.hpp"
 #include "net/surfaces.hpp"
+#include "runtime/config.hpp"
 #include "runtime/message.hpp"
 #include "runtime/outbox.hpp"
 #include "runtime/stored.hpp"
@@ -53,6 +54,26 @@ struct revoke {};
 struct publish_events {
   std::vector<event> events;
   std::function<void(result<std::vector<publish_outcome>>)> done;
+  std::shared_ptr<const std::vector<header>> headers{};  ///< of the request, where rules look at them
+};
+/// ROUTER to itself: the next job takes a step.
+struct go_on {};
+/// A step of a job is durable, or why not; from the log's thread. `first`: which of the job's entries it began with.
+struct step_appended {
+  std::uint64_t job = 0;
+  std::size_t first = 0;
+  result<std::vector<appended>> what;
+};
+/// RELOADER -> ROUTER: from the next record on these rules hold; null: none.
+struct use_routes {
+  std::shared_ptr<const route_table> table;
+};
+struct routes_in_use {
+  std::size_t count = 0;
+};
+/// Read the configuration again, and let its rules hold; or leave all as it is and say why.
+struct reload {
+  std::function<void(result<std::string>)> done;
 };
 
 // --- log -> SHARD -> MAILBOX -> SESSION ---------------------------------------------------------------------------------------------------
@@ -248,6 +269,11 @@ DOORSTEP_LOCAL_MESSAGE(route_records)
 DOORSTEP_LOCAL_MESSAGE(routed)
 DOORSTEP_LOCAL_MESSAGE(revoke)
 DOORSTEP_LOCAL_MESSAGE(publish_events)
+DOORSTEP_LOCAL_MESSAGE(go_on)
+DOORSTEP_LOCAL_MESSAGE(step_appended)
+DOORSTEP_LOCAL_MESSAGE(use_routes)
+DOORSTEP_LOCAL_MESSAGE(routes_in_use)
+DOORSTEP_LOCAL_MESSAGE(reload)
 DOORSTEP_LOCAL_MESSAGE(take_logged)
 DOORSTEP_LOCAL_MESSAGE(deliver)
 DOORSTEP_LOCAL_MESSAGE(push_messages)

@@ -4,10 +4,13 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
+#include "runtime/routes.hpp"
 #include "runtime/store_backlog.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
 
+#include <atomic>
+#include <functional>
 #include <memory>
 
 namespace doorstep {
@@ -18,7 +21,10 @@ struct services {
   message_log& log;
   message_store& store;
   std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
-  wall_anchor clock = wall_anchor_now();  ///< at the process's start: expiry is judged by it
+  wall_anchor clock = wall_anchor_now();         ///< at the process's start: expiry is judged by it
+  std::function<result<config>()> read_again{};  ///< the configuration as it is now, from where it came at the start; may block
+  /// Whether rules look at headers; changed by a reload, read by the sockets' threads.
+  std::shared_ptr<std::atomic<bool>> headers_wanted = std::make_shared<std::atomic<bool>>(options.routes && options.routes->reads_headers());
 };
 
 /// Messages of a user in flight at a time.

@@ -5,6 +5,7 @@
 #include "runtime/config_file.hpp"
 #include "runtime/number_text.hpp"
 #include "runtime/options.hpp"
+#include "runtime/routes.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -19,7 +20,7 @@ namespace {
 using sv = std::string_view;
 using problem = std::optional<failure>;
 
-constexpr std::size_t sources_max = 100;
+constexpr std::size_t sources_max = 100, routes_max = 10'000;
 constexpr std::size_t secret_file_bytes_max = 64 * 1024;
 constexpr sv variable_prefix = "DOORSTEP_";
 
@@ -104,6 +105,11 @@ public:
     if (!settings) return settings.error();
     for (const auto& x : *settings) {
       const said by{layer::file, "", x.key, x.at};
+      if (x.path == "routes" || x.path.starts_with("routes.")) {
+        if (auto wrong = route_setting(x)) return wrong;
+        continue;
+      }
+      if (x.path == "routing.fallback") fallback_places_ = x.items;
       if (auto wrong = x.is_table ? table(x, by) : setting(x.path, by, &x.value, "")) return wrong;
     }
     return std::nullopt;
@@ -141,7 +147,8 @@ public:
     if (out_.http.listen == out_.internal.listen && !out_.http.listen.ends_with(":0")) {
       return wrong_value("internal.listen", "internal.listen is the same as http.listen");
     }
-    return sources();
+    if (auto wrong = sources()) return wrong;
+    return routes();
   }
 
   config take() { return std::move(out_); }
@@ -293,6 +300,40 @@ private:
     return std::nullopt;
   }
 
+  /// `[[routes]]` stand in the file only, and are not options: what is below them is theirs.
+  problem route_setting(const file_setting& x) {
+    constexpr sv head = "routes.";
+    const auto rest = sv(x.path).substr(std::min(head.size(), x.path.size()));
+    const auto number = rest.substr(0, rest.find('.'));
+    const auto* list = std::get_if<std::vector<std::string>>(&x.value);
+    if (rest.empty() && list != nullptr && list->empty()) return std::nullopt;
+    const auto row = number_in<std::size_t>(number);
+    if (!row) return bad(in_file(x), x.key, "routes are written [[routes]], one block a rule");
+    if (*row >= routes_max) return bad(in_file(x), x.key, "there can be " + std::to_string(routes_max) + " routes at most");
+    if (*row >= routes_.size()) routes_.resize(*row + 1);
+    const auto fault = take_route_setting(routes_[*row], rest.substr(std::min(number.size() + 1, rest.size())), x);
+    return fault ? problem(bad(in_file(x), fault->at, fault->what)) : std::nullopt;
+  }
+  static said in_file(const file_setting& x) { return {layer::file, "", x.key, x.at}; }
+
+  problem routes() {
+    if (routes_.empty()) return std::nullopt;
+    const auto by = said_.find("routing.fallback");
+    placed_texts fallback;
+    for (std::size_t i = 0; i < out_.routing.fallback.size(); ++i) {
+      const bool in_list = by != said_.end() && by->second.by == layer::file && i < fallback_places_.size();
+      fallback.push_back({out_.routing.fallback[i], in_list ? fallback_places_[i] : file_place{}});
+    }
+    auto made = compile_routes(routes_, out_.routing, fallback);
+    if (made) {
+      out_.routes = std::move(*made);
+      return std::nullopt;
+    }
+    const auto& [where, inside] = made.error();
+    if (where.at.line == 0) return wrong_value("routing.fallback", where.what);
+    return bad({layer::file, "", where.at, where.at}, place_inside(text_, where.at, inside), where.what);
+  }
+
   problem sources() {
     std::set<std::string> names;
     for (std::size_t row = 0; row < out_.sources.size(); ++row) {
@@ -311,6 +352,8 @@ private:
   sv text_, name_;
   config out_;
   std::map<std::string, said> said_;
+  std::vector<route_config> routes_;
+  std::vector<file_place> fallback_places_;
 };
 
 }  // namespace

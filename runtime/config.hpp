@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,19 @@ struct source_config {
   std::vector<std::string> kafka_options;  ///< "name=value" handed to librdkafka as they are
 };
 
+class route_table;
+
+/// What holds for all of `[[routes]]`; without any of them nothing of it does, but fan_out_step.
+struct routing_config {
+  std::string match = "first";     ///< or "all"
+  std::string unmatched = "drop";  ///< or "dead_letter", "fallback"
+  std::vector<std::string> fallback;
+  std::size_t recipients_max = 100'000;         ///< of one event
+  std::size_t text_bytes_max = 4096;            ///< of a rendered text
+  std::size_t fan_out_step = 1000;              ///< entries that are appended before others get their turn
+  std::size_t fan_out_bytes = 4 * 1024 * 1024;  ///< and bytes, of one event: each entry has the whole of it
+};
+
 struct runtime_config {
   std::size_t lanes = 0;    ///< 0 = half the cores, at least one
   std::size_t workers = 1;  ///< threads of the scheduler for everything that is not on a lane
@@ -152,7 +166,9 @@ struct config {
   runtime_config runtime;
   log_output_config logging;
   demo_config demo;
+  routing_config routing;
   std::vector<source_config> sources;
+  std::shared_ptr<const route_table> routes;  ///< null without `[[routes]]`
 };
 
 /// One `--set name=value` or a flag that stands for one, and where it came from for the error text.
@@ -167,6 +183,9 @@ struct override_value {
 /// @returns ec::bad_config whose detail is "file:line:column: what" with the line and a caret under the place, ready to print.
 result<config> load_config(std::string_view file_text, std::string_view file_name, const std::vector<std::string>& environment,
                            const std::vector<override_value>& flags);
+
+/// Names of the options that differ, but those that a reload puts in force together with the rules.
+std::vector<std::string> options_for_restart(const config& running, const config& wanted);
 
 /// conf/doorstep.toml: every option, commented with its sentence, equal to the defaults.
 std::string default_config_text();

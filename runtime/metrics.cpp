@@ -47,6 +47,7 @@ constexpr row<counter> counters[] = {
     {&m::records_routed, "doorstep_records_routed_total", "Records that became messages for at least one address."},
     {&m::records_no_recipient, "doorstep_records_no_recipient_total", "Records that name no recipient."},
     {&m::records_malformed, "doorstep_records_malformed_total", "Records that could not be understood and went to the dead letters."},
+    {&m::unmatched, "doorstep_events_unmatched_total", "Records and published events that no route matches."},
     {&m::published_in, "doorstep_published_total", "Events taken over HTTP."},
     {&m::appended, "doorstep_messages_appended_total", "Messages that got a place in the mailbox log."},
     {&m::duplicates, "doorstep_messages_duplicate_total", "Messages dropped because the same event was there within the dedup window."},

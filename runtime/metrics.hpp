@@ -48,6 +48,7 @@ public:
   // along the data's way
   counter records_in, records_routed, records_no_recipient, records_malformed;
   counter published_in;  ///< events over HTTP
+  counter unmatched;     ///< events that no rule matches
   counter appended, duplicates, replays, append_failures;
   counter log_commits, store_commits;  ///< transactions, each one fsync
   counter pushed, redelivered, acked, ack_repeats, nacked, dead, ack_timeouts;

@@ -251,4 +251,19 @@ sv nearest_name(sv typed, std::span<const sv> names) {
   return best;
 }
 
+std::vector<std::string> options_for_restart(const config& running, const config& wanted) {
+  config a = running, b = wanted;
+  std::vector<std::string> out;
+  const auto compare = [&](const option& x, std::size_t row, std::string name) {
+    if (option_text(x, a, row) != option_text(x, b, row)) out.push_back(std::move(name));
+  };
+  for (const auto& x : all_options())
+    if (!x.of_source() && (x.section() != "routing" || x.key().starts_with("fan_out_"))) compare(x, 0, std::string(x.name));
+  if (a.sources.size() != b.sources.size()) out.emplace_back("sources");
+  for (std::size_t row = 0; row < std::min(a.sources.size(), b.sources.size()); ++row)
+    for (const auto& x : all_options())
+      if (x.of_source()) compare(x, row, text_of("sources.", std::to_string(row), ".", x.key()));
+  return out;
+}
+
 }  // namespace doorstep

@@ -103,6 +103,8 @@ constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 2> orders{"window", "strict"};
 constexpr std::array<sv, 1> overflows{"dead_letter_oldest"}, overflows_planned{"reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
+constexpr std::array<sv, 2> route_matches{"first", "all"};
+constexpr std::array<sv, 3> unmatched{"drop", "dead_letter", "fallback"};
 constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
 
 constexpr std::int64_t kib = 1024, mib = 1024 * kib, gib = 1024 * mib;
@@ -299,6 +301,25 @@ constexpr option options[] = {
          "The memory those messages may take; what was on its way to a shard when it was reached comes on top."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
 
+    choice(
+        "routing.match", in<&c::routing, &routing_config::match>, route_matches, {},
+        "Whether an event goes by the first of [[routes]] that matches it, or by all that do. One address gets one message of an event, by the first "
+        "rule that names it."),
+    choice("routing.unmatched", in<&c::routing, &routing_config::unmatched>, unmatched, {},
+           "What becomes of an event that no rule matches, where there are [[routes]]: it is dropped and counted, put among the dead letters, or "
+           "sent to "
+           "those of routing.fallback."),
+    texts("routing.fallback", in<&c::routing, &routing_config::fallback>,
+          "Who gets those events then, written as in a rule's \"to\"; \"touser\" are those whom the event names itself.", check_present),
+    count("routing.recipients_max", in<&c::routing, &routing_config::recipients_max>, 1, 1'000'000,
+          "Recipients of one event by rules; one with more is refused, or goes to the dead letters as malformed."),
+    size("routing.text_bytes_max", in<&c::routing, &routing_config::text_bytes_max>, 64, 64 * kib,
+         "Size of a title, body, link or icon that a rule renders; longer ones are cut."),
+    count("routing.fan_out_step", in<&c::routing, &routing_config::fan_out_step>, 1, 1'000'000,
+          "Messages made of one batch before other batches and publishers get their turn."),
+    size("routing.fan_out_bytes", in<&c::routing, &routing_config::fan_out_bytes>, kib, gib,
+         "Size of the messages made of one event before others get their turn; each of its messages has the whole event, as it is rendered."),
+
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
           "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),
     count("runtime.workers", in<&c::runtime, &runtime_config::workers>, 1, 256, "Threads for everything that is not on a lane."),
@@ -360,6 +381,7 @@ constexpr section_row sections[] = {
     {"delivery", "Pushing, acks and retries."},
     {"log", "The mailbox log, which every message goes through."},
     {"store", "What is owed, delivered and given up."},
+    {"routing", "What holds for all routes: rules in [[routes]] blocks, which say who gets which events (docs/routes.md)."},
     {"runtime", "Threads and stopping."},
     {"logging", "Lines about what happens."},
     {"demo", "The demo page."},
