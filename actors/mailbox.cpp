@@ -50,6 +50,12 @@ dead_letter dead_letter_of(const given_up& x, unix_ms now) {
   d.last = now;
   d.attempts = x.attempts;
   d.requeue = x.what->requeue;
+  if (x.what->from) {
+    d.source = x.what->from->source;
+    d.topic = x.what->from->topic;
+    d.partition = x.what->from->partition;
+    d.offset = x.what->from_offset;
+  }
   return d;
 }
 

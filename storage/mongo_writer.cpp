@@ -117,7 +117,7 @@ std::optional<failure> mongo_writer::impl::write_dead(std::span<store_work> work
     // Matches an earlier death only. Where the same one stands, the insert that is then tried runs into its _id and changes nothing.
     auto filter = bson_with("_id", x->id);
     filter.part("requeue", bson_with("$lt", static_cast<std::int64_t>(x->requeue)));
-    letters.push_back({mongo_operation::kind::upsert, std::move(filter), bson_with("$set", document_of(*x, kept))});
+    letters.push_back({mongo_operation::kind::upsert, std::move(filter), change_to(*x, kept)});
   }
   const auto added = at.write(mongo_collection::dead_letters, letters);
   if (!added) return added.error();

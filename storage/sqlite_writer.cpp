@@ -257,7 +257,7 @@ std::int64_t sqlite_writer::impl::origin_id(const std::shared_ptr<const origin_p
   if (from == last_origin) return last_origin_id;
   auto& id = origin_ids[*from];
   if (id == 0) {
-    id = sql.insert_origin(*from);
+    id = sql.insert_origin(*from, owns_log);
     staged.origins.push_back(from);
   }
   last_origin = from;
@@ -294,7 +294,8 @@ void sqlite_writer::impl::stage(store_work& work) {
     const auto text = to_json(*x->what);
     const std::string no_detail;
     staged.keys[key] = staged.next_row;
-    sql.insert({staged.next_row, shard, x->seq.value, x->to.text(), &x->id, x->appended, x->requeue, 0, 0, {}, &no_detail, &text});
+    sql.insert({staged.next_row, shard, x->seq.value, x->to.text(), &x->id, x->appended, x->requeue, x->from ? origin_id(x->from) : 0,
+                x->from_offset, {}, &no_detail, &text});
     staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended});
     ++staged.next_row;
   }

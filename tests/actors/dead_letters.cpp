@@ -66,6 +66,38 @@ TEST_F(dead_letters_test, a_message_nacked_too_often_becomes_a_dead_letter_in_th
   EXPECT_EQ(phone.seen->pushes.size(), pushes) << "never pushed again; the other one is not due yet";
 }
 
+TEST_F(dead_letters_test, a_dead_letter_names_the_record_it_came_from_and_the_filter_for_its_topic_finds_it) {
+  options_.delivery.max_attempts = 1;
+  auto& phone = connect("alice");
+  const auto from = std::make_shared<const origin_partition>(origin_partition{"shop", 0, "orders", 3});
+  log_entry x;
+  x.to = address::user("alice").value();
+  x.what = std::make_shared<const event>(made_event("1", "alice"));
+  x.id = id_of("1");
+  x.came_from = {from, 17, 17};
+  x.appended = {1'000};
+  log_.append({x}, admission::credited, [](const auto&) {});
+  settle();
+  nack(phone, "1", "no");
+  publish_to("alice", "2");
+  nack(phone, "2", "no");
+  ASSERT_EQ(store_.dead().size(), 2u);
+  const auto d = store_.dead()[0];
+  EXPECT_EQ(d.source, "shop");
+  EXPECT_EQ(d.topic, "orders");
+  EXPECT_EQ(d.partition, 3);
+  EXPECT_EQ(d.offset, 17);
+  EXPECT_EQ(d.first, unix_ms{1'000});
+  EXPECT_GT(d.last, d.first);
+  EXPECT_EQ(d.attempts, 1u);
+  dead_letter_filter by_topic;
+  by_topic.topic = "orders";
+  const auto found = ask(list_dead_letters, by_topic);
+  EXPECT_THAT(found, HasSubstr(id_of("1")));
+  EXPECT_THAT(found, HasSubstr(R"("topic":"orders","partition":3,"offset":17)"));
+  EXPECT_THAT(found, testing::Not(HasSubstr(id_of("2"))));
+}
+
 TEST_F(dead_letters_test, while_the_store_cannot_write_it_is_neither_dead_nor_settled_and_then_both) {
   options_.delivery.max_attempts = 1;
   auto& phone = connect("alice");

@@ -5,7 +5,7 @@ import datetime
 import json
 import urllib.parse
 
-from support.client import Tab, run
+from support.client import Tab, in_thread, run
 from support.server import API_KEY, make_event, run_doorstep
 
 GIVES_UP = {"delivery.max_attempts": 1, "delivery.retry_base": "50ms", "delivery.retry_max": "100ms"}
@@ -57,6 +57,28 @@ def test_a_dead_letter_survives_a_kill_and_comes_back_once_however_often_it_is_r
     assert command(server, "requeue", second["id"]).returncode == 1
     assert "not-found" in command(server, "show", second["id"]).stderr
     assert command(server, "purge").returncode == 1, "everything is deleted only where that is said"
+
+
+def test_a_message_of_a_topic_is_found_among_the_dead_letters_by_that_topic(doorstep, kafka):
+    topic = kafka.make_topic(1)
+    server = doorstep(GIVES_UP, [kafka.source(topic, f"g-{topic}")])
+
+    async def die():
+        tab = await Tab.open(server, "picky")
+        await refused(server, tab, 1)
+        await in_thread(kafka.produce, topic, [("picky", make_event("picky", n, "/kafka")) for n in range(1, 3)])
+        for message in await tab.messages(2):
+            await tab.send({"nack": {"ids": [message["id"]], "reason": "cannot render"}})
+        while len(server.dead_letters()) < 3:
+            await asyncio.sleep(0.02)
+
+    run(die())
+    server.kill()
+    server.start()
+    found = server.get(f"/v1/dead-letters?topic={topic}").json()["dead_letters"]
+    assert [(x["source"], x["topic"], x["partition"], x["offset"]) for x in found] == [(topic, topic, 0, 0), (topic, topic, 0, 1)]
+    assert all(x["first_ms"] <= x["last_ms"] and x["attempts"] == 1 and x["address"] == "user:picky" for x in found)
+    assert sum("topic" not in x for x in server.dead_letters()) == 1, "what came over HTTP has no origin"
 
 
 def test_pages_follow_each_other_by_their_token(doorstep):

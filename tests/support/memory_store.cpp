@@ -105,7 +105,17 @@ std::vector<message_ptr> memory_store::store(const store_batch& batch) {
     auto& at = inboxes_[x.user];
     if (x.version > at.version) at = x;
   }
-  for (const auto& x : batch.dead) {
+  for (auto x : batch.dead) {
+    const auto earlier = std::find_if(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
+    if (earlier != dead_.end()) {
+      x.first = std::min(x.first, earlier->first);
+      if (x.offset < 0) {
+        x.source = earlier->source;
+        x.topic = earlier->topic;
+        x.partition = earlier->partition;
+        x.offset = earlier->offset;
+      }
+    }
     std::erase_if(dead_, [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
     if (std::none_of(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id; })) dead_.push_back(x);
   }
