@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/router.hpp"
 
+#include "runtime/digest.hpp"
 #include "runtime/recipients.hpp"
+#include "runtime/utf8.hpp"
 
 #include <caf/send.hpp>
 
@@ -34,8 +36,10 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
                       {"originpartition", std::to_string(batch.from->partition)},
                       {"originoffset", std::to_string(record.offset)}};
   if (record.value) {
-    // Bytes that are not UTF-8 would not be JSON: those are kept as base64 by the event.
-    what->data = as_json_string(record.value->substr(0, kept_bytes_max));
+    // Bytes that are not UTF-8 would not be JSON.
+    const auto kept = record.value->substr(0, kept_bytes_max);
+    what->data_is_base64 = !is_utf8(kept);
+    what->data = as_json_string(what->data_is_base64 ? base64(kept) : kept);
     what->extensions.emplace_back("valuebytes", std::to_string(record.value->size()));
   }
   if (record.key) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));

@@ -7,6 +7,7 @@
 #include "runtime/store_backlog.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+#include "storage/record_sink.hpp"
 
 #include <memory>
 
@@ -19,6 +20,7 @@ struct services {
   message_store& store;
   std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
   wall_anchor clock = wall_anchor_now();  ///< at the process's start: expiry is judged by it
+  record_sink* mirror = nullptr;          ///< of the dead letters, where there is one
 };
 
 /// Messages of a user in flight at a time.

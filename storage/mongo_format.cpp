@@ -40,6 +40,7 @@ bson_out document_of(const message& x) {
   bson_out out;
   out.number("v", mongo_format_version).text("address", x.to.text()).number("seq", x.seq.value).text("id", x.id);
   out.number("appended", x.appended.value).number("requeue", x.requeue).text("event", json_of(x.what));
+  if (x.what && x.what->expires.value != 0) out.number("expires", x.what->expires.value);
   if (x.from) out.text("origin", origin_name(*x.from)).number("origin_offset", x.from_offset);
   return out;
 }
@@ -70,7 +71,7 @@ bson_out change_to(const dead_letter& x, std::int64_t kept) {
   bson_out set, origin;
   set.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
   set.text("reason", name(x.reason)).text("detail", x.detail).text("event", json_of(x.what));
-  set.number("last", x.last.value).number("attempts", x.attempts).number("requeue", x.requeue).flag("requeued", x.requeued);
+  set.number("last", x.last.value).number("attempts", x.attempts).number("requeue", x.requeue).flag("requeued", x.requeued).flag("mirrored", false);
   // A message that was requeued has no origin of its own: its earlier death says where it came from, and since when.
   auto& place = x.offset >= 0 ? set : origin;
   place.text("source", x.source).text("topic", x.topic).number("partition", x.partition).number("offset", x.offset);

@@ -71,7 +71,10 @@ struct sqlite_reader::impl {
              "AND (?5 = '' OR reason = ?5) AND last >= ?6 AND last < ?7 AND (?8 = 1 OR requeued = 0) ORDER BY entry LIMIT ?2"),
         dead_by_id(*db,
                    "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
-                   "FROM dead_letter WHERE id = ?1") {}
+                   "FROM dead_letter WHERE id = ?1"),
+        dead_unmirrored(*db,
+                        "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
+                        "FROM dead_letter WHERE mirrored = 0 ORDER BY entry LIMIT ?2") {}
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
@@ -92,7 +95,7 @@ struct sqlite_reader::impl {
   const database_identity& identity;
   const tail_index& tail;
   const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, row, origin, run, dead, dead_by_id;
+  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, row, origin, run, dead, dead_by_id, dead_unmirrored;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
@@ -331,11 +334,11 @@ result<stored_history> sqlite_reader::history(const address& user, const history
 result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_query& query) {
   try {
     std::vector<dead_letter> out;
-    auto& q = query.id.empty() ? impl_->dead : impl_->dead_by_id;
+    auto& q = query.unmirrored ? impl_->dead_unmirrored : query.id.empty() ? impl_->dead : impl_->dead_by_id;
     q.reset();
-    q.bind(1, query.id.empty() ? query.after : query.id);
-    if (query.id.empty()) {
-      q.bind(2, static_cast<std::int64_t>(query.limit));
+    if (query.unmirrored || query.id.empty()) q.bind(2, static_cast<std::int64_t>(query.limit));
+    if (!query.unmirrored) q.bind(1, query.id.empty() ? query.after : query.id);
+    if (!query.unmirrored && query.id.empty()) {
       q.bind(3, query.address);
       q.bind(4, query.topic);
       q.bind(5, query.reason ? std::string(name(*query.reason)) : std::string());
@@ -343,7 +346,8 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
       q.bind(7, query.until.value_or(unix_ms{INT64_MAX}).value);
       q.bind(8, query.requeued_too ? 1 : 0);
     }
-    while (q.executeStep()) {
+    std::size_t bytes = 0;
+    while (bytes < query.bytes_max && q.executeStep()) {
       auto what = event_of(q.getColumn(9), true);
       if (!what) return what.error();
       const auto to = q.getColumn(1).getString();
@@ -362,6 +366,7 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
                      q.getColumn(12).getUInt(),
                      q.getColumn(13).getUInt(),
                      q.getColumn(14).getInt() != 0});
+      bytes += memory_of(out.back());
     }
     q.reset();
     return out;

@@ -28,14 +28,15 @@ SQLite::Statement& again(SQLite::Statement& x) {
 
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
-  SQLite::Statement begin, commit, message, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before, earlier_death, requeued, purged,
-      last_seq, inbox;
+  SQLite::Statement begin, commit, message, expiring, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before,
+      earlier_death, requeued, purged, mirrored, last_seq, inbox;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
     : begin(db, "BEGIN IMMEDIATE"),
       commit(db, "COMMIT"),
       message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      expiring(db, "INSERT OR IGNORE INTO expiring VALUES (?, ?)"),
       next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
       position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
       shard_origin(db, "INSERT OR REPLACE INTO shard_origin VALUES (?, ?, ?)"),
@@ -49,6 +50,7 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       earlier_death(db, "SELECT source, topic, partition, offset, first FROM dead_letter WHERE id = ? AND requeue < ?"),
       requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
       purged(db, "DELETE FROM dead_letter WHERE id = ? AND requeue = ? AND requeued = 0"),
+      mirrored(db, "UPDATE dead_letter SET mirrored = 1 WHERE id = ? AND requeue = ?"),
       last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?"),
       inbox(db,
             "INSERT INTO inbox VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
@@ -87,6 +89,11 @@ void sqlite_tables::insert(const message_row& x) {
   }
   q.bindNoCopy(12, *x.event);
   q.exec();
+  if (x.expires.value == 0) return;
+  auto& e = again(sql_->expiring);
+  e.bind(1, x.expires.value);
+  e.bind(2, as_stored(x.row));
+  e.exec();
 }
 
 void sqlite_tables::next_offset(std::uint32_t shard, std::uint64_t offset) {
@@ -193,8 +200,9 @@ int sqlite_tables::insert(dead_letter x) {
 }
 
 int sqlite_tables::change(const dead_letter_change& x) {
-  const bool purge = x.what == dead_letter_change::to::purged;
-  auto& q = again(purge ? sql_->purged : sql_->requeued);
+  using to = dead_letter_change::to;
+  const bool purge = x.what == to::purged;
+  auto& q = again(purge ? sql_->purged : x.what == to::mirrored ? sql_->mirrored : sql_->requeued);
   q.bindNoCopy(1, x.id);
   q.bind(2, static_cast<std::int64_t>(x.requeue));
   const int changed = q.exec();

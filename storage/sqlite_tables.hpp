@@ -30,6 +30,7 @@ struct message_row {
   std::string_view reason;  ///< of dead letters, else empty
   const std::string* detail = nullptr;
   const std::string* event = nullptr;
+  unix_ms expires{};  ///< where the event names a time
 };
 
 class sqlite_tables {

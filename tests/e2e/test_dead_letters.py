@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import time
 import urllib.parse
 
 from support.client import Tab, in_thread, run
@@ -97,6 +98,42 @@ def test_pages_follow_each_other_by_their_token(doorstep):
             break
     assert len(found) == len(set(found)) == 5
     assert server.get("/v1/dead-letters?user=somebody").json()["dead_letters"] == []
+
+
+def test_what_expires_for_somebody_who_never_comes_is_a_dead_letter_once_also_over_a_kill(doorstep):
+    server = doorstep({"delivery.expiry_interval": "200ms", "delivery.ttl": "2s"})
+    soon = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=1)).isoformat()
+    later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)).isoformat()
+    server.publish(*[make_event(f"gone-{n}", n) | {"expirytime": soon} for n in range(20)], make_event("gone-0", 20), make_event("gone-0", 21) | {"expirytime": later})
+    server.kill()
+    server.start()
+    deadline = time.monotonic() + 30
+    while len(server.dead_letters()) < 21:
+        assert time.monotonic() < deadline, server.dead_letters()
+        time.sleep(0.05)
+    assert {letter["reason"] for letter in server.dead_letters()} == {"expired"}
+    assert server.metrics()["doorstep_messages_expired_total"] == 21
+
+    async def come():
+        tab = await Tab.open(server, "gone-0")
+        assert (await tab.expect("message"))["data"]["n"] == 21
+        await tab.nothing("message", 0.3)
+
+    run(come())
+    assert server.get("/v1/mailboxes/gone-0").json()["unread"] == 1
+    assert len(server.dead_letters()) == 21
+
+
+def test_dead_letters_go_after_their_retention(doorstep):
+    server = doorstep({"dead_letters.retention": "1s", "store.retention_interval": "100ms", "delivery.expiry_interval": "100ms"})
+    past = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)).isoformat()
+    server.publish(make_event("gone", 1) | {"expirytime": past})
+    deadline = time.monotonic() + 30
+    while server.metrics()["doorstep_dead_letters_retention_removed_total"] < 1:
+        assert time.monotonic() < deadline, server.dead_letters()
+        time.sleep(0.05)
+    assert server.dead_letters() == []
+    assert server.metrics()["doorstep_dead_letters"] == 0
 
 
 def test_an_event_past_its_expirytime_is_never_pushed_and_one_without_is(doorstep):
