@@ -2,8 +2,12 @@
 #include "actors/dead_letters.hpp"
 
 #include "actors/reports.hpp"
+#include "actors/router.hpp"
+#include "runtime/kept_record.hpp"
 #include "runtime/log.hpp"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -65,6 +69,25 @@ log_entry entry_of(const dead_letter& x) {
   return e;
 }
 
+/// What a message, or a record that can be understood by now, is appended as. A record's entries have no requeue number: the same again is a duplicate.
+/// @returns ec::unsupported, saying why there is nothing to append.
+result<std::vector<log_entry>> entries_of(const dead_letter& x, const config& options) {
+  if (is_message(x)) return std::vector<log_entry>{entry_of(x)};
+  const auto record = kept_record::from(x);
+  if (!record) return record.error();
+  const auto source = std::find_if(options.sources.begin(), options.sources.end(), [&](const source_config& s) { return s.name == x.source; });
+  if (source == options.sources.end()) return failure{ec::unsupported, "its source " + x.source + " is not configured any more", "id"};
+  const auto routed = route_record(record->view(), *source);
+  if (!routed) {
+    const auto& why = routed.error();
+    return failure{ec::unsupported, "it still cannot be understood: " + (why.field.empty() ? why.detail : why.field + ": " + why.detail), "id"};
+  }
+  if (routed->to.empty()) return failure{ec::unsupported, "it names nobody to deliver it to", "id"};
+  std::vector<log_entry> out;
+  add_entries(routed->what, routed->to, {}, wall_now(), out);
+  return out;
+}
+
 }  // namespace
 
 void list_dead_letters(const services& parts, dead_letter_filter which, inspection::answer done) {
@@ -89,16 +112,17 @@ void requeue_dead_letters(const services& parts, dead_letter_filter which, inspe
     for (const auto& d : *x) {
       if (d.requeued) {
         ++already;
-      } else if (!is_message(d)) {
-        ++records;
-      } else {
-        entries.push_back(entry_of(d));
-        batch.dead_changes.push_back({d.id, d.requeue, dead_letter_change::to::requeued});
+        continue;
       }
+      auto made = entries_of(d, parts.options);
+      if (!made && which.ids.size() == 1) return done(made.error());
+      if (!made) {
+        ++records;
+        continue;
+      }
+      entries.insert(entries.end(), std::make_move_iterator(made->begin()), std::make_move_iterator(made->end()));
+      batch.dead_changes.push_back({d.id, d.requeue, dead_letter_change::to::requeued});
     }
-    if (records > 0 && which.ids.size() == 1)
-      return done(failure{ec::unsupported,
-                          "this is a record that could not be understood, so there is nobody to deliver it to: produce it again, corrected", "id"});
     const auto rest = ",\"already_requeued\":" + std::to_string(already) + ",\"not_requeueable\":" + std::to_string(records) +
                       (which.ids.empty() && x->size() == which.limit ? ",\"more\":true" : ",\"more\":false");
     if (entries.empty()) return done(counted("requeued", 0, rest));

@@ -2,6 +2,7 @@
 #include "actors/router.hpp"
 
 #include "runtime/digest.hpp"
+#include "runtime/kept_record.hpp"
 #include "runtime/recipients.hpp"
 #include "runtime/utf8.hpp"
 
@@ -42,7 +43,11 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
     what->data = as_json_string(what->data_is_base64 ? base64(kept) : kept);
     what->extensions.emplace_back("valuebytes", std::to_string(record.value->size()));
   }
-  if (record.key) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));
+  if (auto kept = kept_record_text({batch.from->topic, batch.from->partition, record.offset, record.key, record.headers, record.value,
+                                    record.timestamp, batch.from->generation});
+      !kept.empty())
+    what->extensions.emplace_back("recordkept", std::move(kept));
+  if (record.key && is_utf8(*record.key)) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));
   log_entry x;
   x.to = address::dead_letters();
   x.id = what->id;
@@ -53,6 +58,8 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
   x.detail = why.field.empty() ? why.detail : why.field + ": " + why.detail;
   return x;
 }
+
+}  // namespace
 
 void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const origin& from, unix_ms now,
                  std::vector<log_entry>& entries) {
@@ -66,6 +73,8 @@ void add_entries(const std::shared_ptr<const event>& what, const std::vector<add
     entries.push_back(std::move(x));
   }
 }
+
+namespace {
 
 const source_config* source_named(const config& options, const std::string& name) {
   const auto found = std::find_if(options.sources.begin(), options.sources.end(), [&](const source_config& x) { return x.name == name; });

@@ -8,6 +8,9 @@
 
 #include <caf/stateful_actor.hpp>
 
+#include <memory>
+#include <vector>
+
 namespace doorstep {
 
 /// Holds nothing between messages: what is under way is bounded by the partitions' credit and the log's queue.
@@ -19,6 +22,10 @@ struct router_state {
   actor_age age;
 };
 using router_self = caf::stateful_actor<router_state, on_lane<router_actor::base>>;
+
+/// One log entry a recipient.
+void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const origin& from, unix_ms now,
+                 std::vector<log_entry>& entries);
 
 router_actor::behavior_type router(router_self* self, const services* parts);
 

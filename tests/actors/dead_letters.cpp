@@ -220,6 +220,62 @@ TEST_F(dead_letters_test, a_record_cannot_be_requeued_and_what_is_purged_is_gone
   EXPECT_EQ(ask(requeue_dead_letters, only("t/0/5")), "not-found");
 }
 
+TEST_F(dead_letters_test, a_record_is_routed_again_once_the_configuration_is_mended_and_until_then_it_says_why_not) {
+  source_config shop;
+  shop.name = "shop";
+  shop.topics = {"orders"};
+  shop.format = "json";
+  shop.recipient_key = false;
+  shop.recipient_pointer = "/customer";
+  options_.sources = {shop};
+  const auto from = std::make_shared<const origin_partition>(origin_partition{"shop", 2, "orders", 3});
+  const auto take = [&](std::int64_t offset, std::string key, std::string value) {
+    source_record record;
+    record.offset = offset;
+    record.key = key;
+    record.value = value;
+    const std::vector<header_view> headers{{"trace", "a b"}};
+    record.headers = headers;
+    record.timestamp = {1'000};
+    record.own();
+    route_records batch;
+    batch.from = from;
+    batch.floor = offset;
+    batch.records = {record};
+    caf::anon_send(router_, std::move(batch));
+    settle();
+  };
+  auto& phone = connect("alice");
+  take(17, "alice", R"({"customer": {"name": "alice"}})");
+  take(18, "alice", "{" + std::string(70'000, ' '));
+  take(19, "alice", "no JSON at all");
+  ASSERT_EQ(store_.dead().size(), 3u);
+  const auto ask_why = [&](const std::string& id) {
+    std::string said;
+    requeue_dead_letters(parts_, only(id),
+                         [&](const result<std::string>& x) { said = x ? *x : std::string(name(x.error().code)) + ": " + x.error().detail; });
+    settle();
+    return said;
+  };
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("unsupported: it still cannot be understood"));
+  EXPECT_THAT(ask_why("orders/3/18@2"), HasSubstr("unsupported: only the first 65536 of its 70001 bytes were kept"));
+  EXPECT_FALSE(store_.dead()[0].requeued);
+
+  options_.sources[0].recipient_pointer = "/customer/name";
+  EXPECT_THAT(ask_why("orders/3/19@2"), HasSubstr("unsupported: it still cannot be understood"));
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("\"requeued\":1"));
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("\"already_requeued\":1"));
+  EXPECT_THAT(phone.seen->events(), ElementsAre("orders/3/17"));
+  EXPECT_TRUE(store_.dead()[0].requeued);
+  EXPECT_EQ(store_.dead()[0].reason, dead_reason::malformed);
+  dead_letter_filter all;
+  all.topic = "orders";
+  EXPECT_THAT(ask(requeue_dead_letters, all), HasSubstr("\"requeued\":0,\"already_requeued\":0,\"not_requeueable\":2"));
+
+  options_.sources.clear();
+  EXPECT_THAT(ask_why("orders/3/19@2"), HasSubstr("unsupported: its source shop is not configured any more"));
+}
+
 TEST_F(dead_letters_test, what_has_expired_while_the_user_was_away_is_a_dead_letter_when_the_user_comes) {
   options_.delivery.ttl = milliseconds{60'000};
   publish_to("alice", "1");

@@ -82,6 +82,35 @@ def test_a_message_of_a_topic_is_found_among_the_dead_letters_by_that_topic(door
     assert sum("topic" not in x for x in server.dead_letters()) == 1, "what came over HTTP has no origin"
 
 
+def test_a_record_is_requeued_after_its_source_was_configured_right(doorstep, kafka):
+    topic = kafka.make_topic(1)
+    source = kafka.source(topic, f"g-{topic}", format="json", recipient_pointer="/customer", recipient_key=False)
+    server = doorstep(sources=[source])
+    kafka.produce(topic, [("k", {"customer": {"login": "alice"}, "total": 12})])
+    deadline = time.monotonic() + 30
+    while not server.dead_letters():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    [letter] = server.dead_letters()
+    refusal = command(server, "requeue", letter["id"])
+    assert refusal.returncode == 1 and "it still cannot be understood" in refusal.stderr, refusal.stderr
+    reply = server.request("POST", "/v1/dead-letters/requeue", json.dumps({"id": letter["id"]}), {"Content-Type": "application/json"})
+    assert reply.status == 409 and "it still cannot be understood" in reply.json()["detail"], reply.body
+    server.stop()
+    server.sources = [source | {"recipient_pointer": "/customer/login"}]
+    server.start()
+
+    async def come():
+        tab = await Tab.open(server, "alice")
+        assert json.loads(command(server, "requeue", letter["id"]).stdout)["requeued"] == 1
+        assert (await tab.expect("message"))["data"] == {"customer": {"login": "alice"}, "total": 12}
+        assert json.loads(command(server, "requeue", letter["id"]).stdout)["already_requeued"] == 1
+        await tab.nothing("message", 0.3)
+
+    run(come())
+    assert server.dead_letters() == []
+
+
 def test_pages_follow_each_other_by_their_token(doorstep):
     server = doorstep(GIVES_UP)
 
