@@ -11,6 +11,7 @@
 #include "runtime/json_text.hpp"
 #include "runtime/log.hpp"
 #include "storage/kafka_log.hpp"
+#include "storage/kafka_sink.hpp"
 #include "storage/kafka_source.hpp"
 #include "storage/mongo_store.hpp"
 #include "storage/sqlite_store.hpp"
@@ -207,6 +208,14 @@ result<engines> open_engines(const config& options, metrics& counts) {
   return engines;
 }
 
+/// Null where dead letters have no mirror.
+result<std::unique_ptr<record_sink>> make_mirror(const dead_letters_config& options, metrics& counts) {
+  if (options.mirror_topic.empty()) return std::unique_ptr<record_sink>();
+  return make_kafka_sink({"dead-letter mirror", options.mirror_brokers, options.mirror_topic, options.mirror_kafka_options,
+                          "dead letters wait in the store until they can be mirrored; nothing else is affected"},
+                         counts);
+}
+
 int serve(const config& options, const settings_flags& flags) {
   set_log_output(options.logging.level, options.logging.format);
   if (options.auth.hs256_secret.empty())
@@ -227,11 +236,14 @@ int serve(const config& options, const settings_flags& flags) {
     if (!made) return complain(made.error());
     sources.push_back(std::move(*made));
   }
+  auto mirror = make_mirror(options.dead_letters, counts);
+  if (!mirror) return complain(mirror.error());
   auto loops = start_loops(options.runtime.lanes);
   int code = 0;
   {
     services parts{options, counts, *engines->log, *engines->store};
     parts.read_again = [&flags] { return flags.load(); };
+    parts.mirror = mirror->get();
     house home(parts, pointers(loops), pointers(sources));
     home.start([&end](std::string why) { end.fail(std::move(why)); });
     http_server server(options, pointers(loops), home, home, home, counts, demo_file);
@@ -260,6 +272,7 @@ int serve(const config& options, const settings_flags& flags) {
       }
       if (!why.empty()) code = exit_failure;
     }
+    if (*mirror) (*mirror)->stop();
     engines->log->stop();
     engines->store->stop();
     for (auto& x : loops) x->stop();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/fan_out.hpp"
 
+#include "runtime/digest.hpp"
+#include "runtime/kept_record.hpp"
 #include "runtime/recipients.hpp"
+#include "runtime/utf8.hpp"
 
 #include <boost/json/serialize.hpp>
 #include <boost/json/string.hpp>
@@ -18,6 +21,10 @@ constexpr std::size_t kept_bytes_max = 64 * 1024;
 
 std::string as_json_string(std::string_view bytes) { return boost::json::serialize(boost::json::string(bytes.data(), bytes.size())); }
 
+record_view view_of(const route_records& batch, const source_record& x) {
+  return {batch.from->topic, batch.from->partition, x.offset, x.key, x.headers, x.value, x.timestamp, batch.from->generation};
+}
+
 /// The record as far as it goes, addressed to the dead letters. Its position is its id, so a replay writes it once.
 log_entry dead_entry(const route_records& batch, const source_record& record, dead_reason reason, std::string detail, unix_ms now) {
   auto what = std::make_shared<event>();
@@ -32,11 +39,14 @@ log_entry dead_entry(const route_records& batch, const source_record& record, de
                       {"originpartition", std::to_string(batch.from->partition)},
                       {"originoffset", std::to_string(record.offset)}};
   if (record.value) {
-    // Bytes that are not UTF-8 would not be JSON: those are kept as base64 by the event.
-    what->data = as_json_string(record.value->substr(0, kept_bytes_max));
+    // Bytes that are not UTF-8 would not be JSON.
+    const auto kept = record.value->substr(0, kept_bytes_max);
+    what->data_is_base64 = !is_utf8(kept);
+    what->data = as_json_string(what->data_is_base64 ? base64(kept) : kept);
     what->extensions.emplace_back("valuebytes", std::to_string(record.value->size()));
   }
-  if (record.key) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));
+  if (auto kept = kept_record_text(view_of(batch, record)); !kept.empty()) what->extensions.emplace_back("recordkept", std::move(kept));
+  if (record.key && is_utf8(*record.key)) what->extensions.emplace_back("recordkey", record.key->substr(0, address::id_bytes_max));
   log_entry x;
   x.to = address::dead_letters();
   x.id = what->id;
@@ -105,8 +115,7 @@ void batch_fan_out::take(const source_record& record, rule_book& rules, unix_ms 
   origin from{batch_.from, record.offset, batch_.floor};
   if (record.value && record.value->size() > parts_->options.log.record_bytes_max)
     return give_up({ec::too_large, "the record has " + std::to_string(record.value->size()) + " bytes, over log.record_bytes_max", {}});
-  const record_view view{batch_.from->topic, batch_.from->partition, record.offset,    record.key,
-                         record.headers,     record.value,           record.timestamp, batch_.from->generation};
+  const auto view = view_of(batch_, record);
   if (!rules.table) {
     auto found = route_record(view, *source_);
     if (!found) return give_up(found.error());

@@ -2,6 +2,7 @@
 #include "actors/house.hpp"
 
 #include "actors/dead_letters.hpp"
+#include "actors/mirror.hpp"
 #include "actors/node.hpp"
 #include "actors/reaper.hpp"
 #include "actors/reloader.hpp"
@@ -69,13 +70,18 @@ struct house::impl {
     router = spawn_on(system, &intake_lane, make_router, &parts);
     auto make_reaper = &doorstep::reaper;
     caf::actor_config plain;
-    reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts);
+    reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts, shards);
+    if (parts.mirror != nullptr) {
+      auto make_mirror = &doorstep::mirror;
+      caf::actor_config plain_mirror;
+      mirror = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_mirror, make_mirror, &parts);
+    }
     auto make_reloader = &doorstep::reloader;
     caf::actor_config plain_too, plain_as_well;
     reloader = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_as_well, make_reloader, &parts, router);
     auto make_node = &doorstep::node;
     node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node,
-                                                       node_birth{writers, shards, router, reaper, std::move(fatal)});
+                                                       node_birth{writers, shards, router, reaper, mirror, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
     for (const auto& x : shards) caf::anon_send(x, alarm{});
     mortals.assign(writers.begin(), writers.end());
@@ -94,6 +100,7 @@ struct house::impl {
   router_actor router;
   reaper_actor reaper;
   reloader_actor reloader;
+  mirror_actor mirror;  ///< null where dead letters have no mirror
   node_actor node;
   std::vector<std::unique_ptr<source_door>> doors;
   std::atomic<bool> started = false, draining = false;
@@ -138,12 +145,14 @@ bool house::drain(milliseconds patience) {
   caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.reaper, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.reloader, caf::exit_reason::user_shutdown);
+  if (x.mirror) caf::anon_send_exit(x.mirror, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
   x.shards.clear();
   x.mortals.clear();
   x.router = nullptr;
   x.reaper = nullptr;
   x.reloader = nullptr;
+  x.mirror = nullptr;
   x.node = nullptr;
   x.doors.clear();
   // The lanes still run: whoever was told to end does so before the loops stop.
@@ -178,7 +187,7 @@ void house::publish(published what, std::function<void(result<std::vector<publis
   caf::anon_send(impl_->router, publish_events{std::move(what.events), std::move(done), std::move(what.headers)});
 }
 
-bool house::reads_headers() const { return *impl_->parts.headers_wanted; }
+bool house::reads_headers() const { return impl_->parts.routes->reads_headers(); }
 
 void house::reload(answer done) {
   if (impl_->draining) {

@@ -38,21 +38,6 @@ outbox_options outbox_options_of(const services& parts, const suspicion* suspect
   return out;
 }
 
-dead_letter dead_letter_of(const given_up& x, unix_ms now) {
-  dead_letter d;
-  d.id = x.what->id;
-  d.to = x.what->to;
-  d.seq = x.what->seq;
-  d.reason = x.reason;
-  d.detail = x.detail;
-  d.what = x.what->what;
-  d.first = x.what->appended;
-  d.last = now;
-  d.attempts = x.attempts;
-  d.requeue = x.what->requeue;
-  return d;
-}
-
 /// One for all mailboxes of a thread: it is empty between messages, and what is used every time stays in the cache.
 outbox_effects& effects() {
   thread_local outbox_effects shared;
@@ -85,6 +70,7 @@ public:
     send_receipts();
     read_page();
     if (state_.desk || out().recount) attend_inbox();
+    if (state_.overdue) attend_overdue();
     save();
     rest();
     ring();
@@ -157,6 +143,11 @@ private:
     if (desk().is_dirty()) owed().write_record();
     answer_inbox(desk().take_replies());
     desk().ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_), now_);
+  }
+
+  void attend_overdue() {
+    state_.overdue->ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_));
+    if (state_.overdue->is_idle()) state_.overdue.reset();
   }
 
   void count() {
@@ -280,7 +271,7 @@ private:
       state_.note_floor_at = now_;
       save();
     }
-    if (!owed().is_idle() || (state_.desk && !state_.desk->is_idle() && !state_.draining)) return;
+    if (!owed().is_idle() || ((state_.overdue || (state_.desk && !state_.desk->is_idle())) && !state_.draining)) return;
     if (state_.draining) {
       self_->quit();
       return;
@@ -292,7 +283,8 @@ private:
   void ring() {
     auto at = owed().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
-    if (state_.sessions.empty()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
+    // Until it is idle something else brings it here again.
+    if (state_.sessions.empty() && owed().is_idle() && !state_.overdue) consider(state_.idle_since + parts_.options.delivery.passivate_after);
     if (state_.desk)
       if (const auto due = state_.desk->next_due()) consider(*due);
     if (owed().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
@@ -415,6 +407,21 @@ mailbox_actor::behavior_type make_behavior() {
         what.slot = *slot;
         if (auto why = now.desk().change(std::move(what)))
           now.self()->send(caf::actor_cast<session_actor>(now.self()->current_sender()), inbox_answered{{{x.what.request, std::move(why)}}});
+        now.finish();
+      },
+      [](const judge_expired& x) {
+        turn now;
+        auto& state = now.state();
+        ++state.seen;
+        // Who is woken for this alone goes as soon as it is done.
+        if (!now.owed().is_loaded() && state.sessions.empty()) state.idle_since = now.now() - now.parts().options.delivery.passivate_after;
+        if (!state.overdue) state.overdue = std::make_unique<expiry_desk>(now.parts());
+        for (const auto& one : x.users) state.overdue->add(one);
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [](const overdue_read& x) {
+        turn now;
+        if (now.state().overdue) now.state().overdue->read(x.page, now.owed(), now.now(), now.out());
         now.finish();
       },
       [](writes_settled) { turn{}.load(); },

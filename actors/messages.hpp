@@ -11,6 +11,7 @@
 #include "runtime/stored.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+#include "storage/record_sink.hpp"
 #include "storage/record_source.hpp"
 
 #include <caf/actor_control_block.hpp>
@@ -239,6 +240,26 @@ struct drained {
 struct reap_finished {
   result<reaped> what;
 };
+/// REAPER -> SHARD -> MAILBOX: of these users something is past its time. A mailbox gets its own user's.
+struct judge_expired {
+  std::vector<overdue> users;
+};
+/// The store's answer to a mailbox that looks at what is past its time.
+struct overdue_read {
+  result<stored_page> page;
+};
+/// Dead letters that the mirror does not have.
+struct letters_to_mirror {
+  result<std::vector<dead_letter>> letters;
+};
+/// What the mirror's brokers said, in the order they were produced.
+struct letters_produced {
+  record_outcomes outcomes;
+};
+/// So many are marked as mirrored; 0: the store did not take the marks.
+struct letters_marked {
+  std::size_t count = 0;
+};
 /// The lane's timer, or the clock in tests.
 struct alarm {};
 
@@ -298,6 +319,11 @@ DOORSTEP_LOCAL_MESSAGE(page_read)
 DOORSTEP_LOCAL_MESSAGE(unread_counted)
 DOORSTEP_LOCAL_MESSAGE(places_read)
 DOORSTEP_LOCAL_MESSAGE(reap_finished)
+DOORSTEP_LOCAL_MESSAGE(judge_expired)
+DOORSTEP_LOCAL_MESSAGE(overdue_read)
+DOORSTEP_LOCAL_MESSAGE(letters_to_mirror)
+DOORSTEP_LOCAL_MESSAGE(letters_produced)
+DOORSTEP_LOCAL_MESSAGE(letters_marked)
 DOORSTEP_LOCAL_MESSAGE(save_cursor)
 DOORSTEP_LOCAL_MESSAGE(save_shard)
 DOORSTEP_LOCAL_MESSAGE(cursor_saved)

@@ -29,12 +29,10 @@ void begin(reloader_actor::pointer self, const services& parts, const router_act
   auto found = parts.read_again();
   if (!found) return refuse(x, found.error());
   auto changed = options_for_restart(parts.options, *found);
-  // Headers are carried before a rule asks for them, and as long as an old one does.
-  const bool wanted = found->routes && found->routes->reads_headers();
-  if (wanted) *parts.headers_wanted = true;
+  parts.routes->announce(found->routes);
   self->request(router, caf::infinite, use_routes{found->routes})
-      .then([=, wants = parts.headers_wanted, changed = std::move(changed)](const routes_in_use& now) {
-        *wants = wanted;
+      .then([=, live = parts.routes, next = found->routes, changed = std::move(changed)](const routes_in_use& now) {
+        live->use(next);
         log_line(log_level::info, "routes", "reloaded").with("routes", now.count).with("needs_restart", list_of(changed));
         x.done("{\"routes\":" + std::to_string(now.count) + ",\"needs_restart\":[" + list_of(changed) + "]}");
       });

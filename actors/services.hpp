@@ -3,13 +3,13 @@
 #pragma once
 
 #include "runtime/config.hpp"
+#include "runtime/live_routes.hpp"
 #include "runtime/metrics.hpp"
-#include "runtime/routes.hpp"
 #include "runtime/store_backlog.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+#include "storage/record_sink.hpp"
 
-#include <atomic>
 #include <functional>
 #include <memory>
 
@@ -23,8 +23,8 @@ struct services {
   std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
   wall_anchor clock = wall_anchor_now();         ///< at the process's start: expiry is judged by it
   std::function<result<config>()> read_again{};  ///< the configuration as it is now, from where it came at the start; may block
-  /// Whether rules look at headers; changed by a reload, read by the sockets' threads.
-  std::shared_ptr<std::atomic<bool>> headers_wanted = std::make_shared<std::atomic<bool>>(options.routes && options.routes->reads_headers());
+  std::shared_ptr<live_routes> routes = std::make_shared<live_routes>(options.routes);
+  record_sink* mirror = nullptr;  ///< of the dead letters, where there is one
 };
 
 /// Messages of a user in flight at a time.

@@ -47,6 +47,7 @@ public:
     }
     parts_.log.open_shard(state_.birth.id, from,
                           [me = caf::actor_cast<shard_actor>(self_)](log_batch batch) { caf::anon_send(me, take_logged{std::move(batch)}); });
+    parts_.log.stored(state_.birth.id, state_.saved_offset);
     parts_.log.grant(state_.birth.id, parts_.store.shares_log() ? credit : credit_beside_store);
   }
 
@@ -151,6 +152,16 @@ public:
     auto& entry = box_of(x.user);
     ++entry.sent;
     self_->send(entry.box, x);
+  }
+
+  void wake_overdue(const judge_expired& x) {
+    if (state_.draining) return;
+    for (const auto& one : x.users) {
+      if (failed_too_often(one.user)) continue;
+      auto& entry = box_of(one.user);
+      ++entry.sent;
+      self_->send(entry.box, judge_expired{{one}});
+    }
   }
 
   void maybe_passivate(const offer_passivation& x) {
@@ -376,6 +387,9 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
       [=](const attach& x) {
         turn{self, *parts}.hand_on(x);
       },
+      [=](const judge_expired& x) {
+        turn{self, *parts}.wake_overdue(x);
+      },
       [=](const shard_saved& x) {
         turn{self, *parts}.saved(x);
       },
@@ -397,8 +411,11 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         auto& state = self->state;
         actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),
                        {}};
-        x.numbers = {
-            {"mailboxes", state.boxes.size()}, {"records", state.records}, {"next_offset", state.next_offset}, {"saved_offset", state.saved_offset}};
+        x.numbers = {{"mailboxes", state.boxes.size()},
+                     {"records", state.records},
+                     {"next_offset", state.next_offset},
+                     {"saved_offset", state.saved_offset},
+                     {"stopped", parts->log.why_stopped(state.birth.id).empty() ? 0 : 1}};
         return x;
       },
   };

@@ -148,6 +148,7 @@ public:
       return wrong_value("internal.listen", "internal.listen is the same as http.listen");
     }
     if (auto wrong = sources()) return wrong;
+    if (auto wrong = mirror()) return wrong;
     return routes();
   }
 
@@ -346,6 +347,34 @@ private:
       if (x.name.empty()) x.name = x.topics.front();
       if (!names.insert(x.name).second) return bad(by, by.key, "two sources are called " + in_quotes(x.name) + "; give each a name of its own");
     }
+    return std::nullopt;
+  }
+
+  /// Where no brokers are named it goes where the log is, or where the first source reads.
+  problem mirror() {
+    auto& x = out_.dead_letters;
+    if (x.mirror_topic.empty()) return std::nullopt;
+    const bool log_in_kafka = out_.log.engine == "kafka";
+    if (x.mirror_brokers.empty()) {
+      const auto borrow = [&](const std::string& brokers, const std::vector<std::string>& kafka_options) {
+        x.mirror_brokers = brokers;
+        if (x.mirror_kafka_options.empty()) x.mirror_kafka_options = kafka_options;
+      };
+      if (log_in_kafka)
+        borrow(out_.log.brokers, out_.log.kafka_options);
+      else if (!out_.sources.empty())
+        borrow(out_.sources.front().brokers, out_.sources.front().kafka_options);
+    }
+    if (x.mirror_brokers.empty())
+      return wrong_value(
+          "dead_letters.mirror_topic",
+          "dead_letters.mirror_topic needs dead_letters.mirror_brokers: there is neither a log in Kafka nor a source to take them from");
+    if (log_in_kafka && x.mirror_topic == out_.log.topic)
+      return wrong_value("dead_letters.mirror_topic", "dead_letters.mirror_topic is log.topic, which nobody else may write to");
+    for (const auto& source : out_.sources)
+      if (source.brokers == x.mirror_brokers && std::find(source.topics.begin(), source.topics.end(), x.mirror_topic) != source.topics.end())
+        return wrong_value("dead_letters.mirror_topic", "dead_letters.mirror_topic is read by the source " + in_quotes(source.name) +
+                                                            ", so dead letters would come back for ever");
     return std::nullopt;
   }
 

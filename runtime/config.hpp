@@ -57,10 +57,11 @@ struct delivery_config {
   milliseconds receipt_delay{3'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
   milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
-  std::size_t backlog_max = 256;         ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::string order = "window";          ///< or "strict": one in flight
-  std::size_t max_attempts = 0;          ///< 0 = never given up
-  milliseconds ttl{0};                   ///< 0 = none
+  std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::string order = "window";   ///< or "strict": one in flight
+  std::size_t max_attempts = 0;   ///< 0 = never given up
+  milliseconds ttl{0};            ///< 0 = none
+  milliseconds expiry_interval{60'000};
   std::size_t mailbox_messages_max = 0;  ///< 0 = no limit
   std::string overflow = "dead_letter_oldest";
   std::size_t poison_attempts = 3;
@@ -103,6 +104,16 @@ struct store_config {
   std::size_t backlog_messages_max = 131'072;
   std::size_t backlog_bytes_max = 64 * 1024 * 1024;
   std::size_t cache_bytes = 64 * 1024 * 1024;
+};
+
+struct dead_letters_config {
+  milliseconds retention{std::chrono::hours{24 * 90}};  ///< 0 = for ever
+  std::string mirror_topic;                             ///< empty = no mirror
+  std::string mirror_brokers;                           ///< empty = the log's, or the first source's; filled in when the configuration is loaded
+  std::vector<std::string> mirror_kafka_options;        ///< "name=value" handed to librdkafka as they are; filled in with the brokers
+  std::size_t mirror_batch_max = 256;                   ///< dead letters read, produced and marked together
+  std::size_t mirror_bytes_max = 4 * 1024 * 1024;
+  milliseconds mirror_interval{1'000};
 };
 
 struct source_config {
@@ -163,6 +174,7 @@ struct config {
   delivery_config delivery;
   log_config log;
   store_config store;
+  dead_letters_config dead_letters;
   runtime_config runtime;
   log_output_config logging;
   demo_config demo;

@@ -12,6 +12,27 @@ namespace {
 constexpr std::uint64_t bit(unsigned slot) { return std::uint64_t{1} << slot; }
 }  // namespace
 
+dead_letter dead_letter_of(const given_up& x, unix_ms now) {
+  dead_letter d;
+  d.id = x.what->id;
+  d.to = x.what->to;
+  d.seq = x.what->seq;
+  d.reason = x.reason;
+  d.detail = x.detail;
+  d.what = x.what->what;
+  d.first = x.what->appended;
+  d.last = now;
+  d.attempts = x.attempts;
+  d.requeue = x.what->requeue;
+  if (x.what->from) {
+    d.source = x.what->from->source;
+    d.topic = x.what->from->topic;
+    d.partition = x.what->from->partition;
+    d.offset = x.what->from_offset;
+  }
+  return d;
+}
+
 bool outbox::settle_in_cursor(sequence seq) {
   if (!cursor_.ack(seq)) return false;
   if (owed_ > 0) --owed_;
@@ -63,6 +84,28 @@ void outbox::trim() {
       break;
     }
   }
+}
+
+/// Rule 13, of what nobody asks for. Beyond what was counted a message has not been heard of yet; beyond `known_` each one given up is a hole in the cursor.
+void outbox::expire(const std::vector<message_ptr>& candidates, steady_time now, outbox_effects& out) {
+  const auto leaving_before = leaving_.size();
+  for (const auto& x : candidates) {
+    if (x->seq > counted_ || leaving_.size() >= leaving_max()) break;
+    if (cursor_.is_acked(x->seq) || !is_expired(*x, now)) continue;
+    if (cursor_.above().size() >= options_.holes_max) raise_floor();
+    if (cursor_.above().size() >= options_.holes_max) break;
+    const auto in_flight = std::find_if(flight_.begin(), flight_.end(), [&](const entry& y) { return y.what->seq == x->seq; });
+    if (in_flight != flight_.end()) {
+      if (attached_ == 0) give_up_in_flight(&*in_flight, dead_reason::expired, {});
+      continue;
+    }
+    const auto queued = std::find_if(queue_.begin(), queue_.end(), [&](const message_ptr& y) { return y->seq == x->seq; });
+    if (queued != queue_.end()) queue_.erase(queued);
+    give_up({.what = x}, dead_reason::expired, {});
+  }
+  if (leaving_.size() == leaving_before) return;
+  raise_floor();
+  fill(now, out);
 }
 
 /// Until its dead letter is on its way to the store, an ack is in time.

@@ -48,6 +48,8 @@ kafka_settings consumer_settings(const log_config& options) {
   return out;
 }
 
+std::string part_of(std::uint32_t shard) { return "log shard " + std::to_string(shard); }
+
 }  // namespace
 
 std::string log_mark::text() const {
@@ -155,6 +157,11 @@ void kafka_log_reader::close_shard(std::uint32_t shard) {
   wishes_[shard].granted = 0;
 }
 
+std::string kafka_log_reader::why_stopped(std::uint32_t shard) const {
+  const std::lock_guard lock(mutex_);
+  return wishes_[shard].why_stopped;
+}
+
 void kafka_log_reader::stored(std::uint32_t shard, std::uint64_t next_offset) {
   const std::lock_guard lock(mutex_);
   wishes_[shard].stored = std::max(wishes_[shard].stored, next_offset);
@@ -208,7 +215,8 @@ void kafka_log_reader::take_wishes() {
     auto& x = shards_[i];
     if (x.sink != wanted.sink) {
       x.sink = wanted.sink;
-      x.halted = false;
+      if (std::exchange(x.halted, false)) counts_.away.end(part_of(static_cast<std::uint32_t>(i)));
+      wanted.why_stopped.clear();
       x.intake = source_intake(credit_max);
       x.read_from(static_cast<std::int64_t>(wanted.from));
     }
@@ -225,10 +233,7 @@ void kafka_log_reader::hand_over(std::uint32_t shard) {
   batch.records.reserve(records.size());
   for (auto& record : records) {
     auto read_as = read(shard, record);
-    if (!read_as) {
-      x.halted = true;
-      break;
-    }
+    if (!read_as) break;
     batch.records.push_back(std::move(*read_as));
     batch.next_offset = static_cast<std::uint64_t>(record.offset) + 1;
   }
@@ -249,17 +254,13 @@ std::optional<logged> kafka_log_reader::read(std::uint32_t shard, source_record&
   if (found && static_cast<std::uint32_t>(shard_of(found->entry.to, static_cast<std::uint32_t>(options_.shards))) != shard)
     found = failure{ec::malformed, "the address belongs to another shard", "ds-address"};
   if (!found && found.error().code == ec::unsupported) {
-    log_line(log_level::error, "log", "shard-stopped")
-        .with("topic", options_.topic)
-        .with("shard", shard)
-        .with("offset", record.offset)
-        .with("why", found.error().detail)
-        .with("action", "run that version, which reads on from here");
+    halt(shard, record.offset, found.error().detail, "run that version, which reads on from here");
     return std::nullopt;
   }
   if (found) {
     auto& x = found->entry;
-    return logged{std::make_shared<const message>(message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue}),
+    return logged{std::make_shared<const message>(
+                      message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue, x.came_from.from, x.came_from.offset}),
                   std::move(x.came_from), x.reason, std::move(x.detail)};
   }
   // Somebody else wrote into the topic: it is told where dead letters are, and holds up nobody.
@@ -274,6 +275,21 @@ std::optional<logged> kafka_log_reader::read(std::uint32_t shard, source_record&
                 {},
                 dead_reason::malformed,
                 "in the mailbox log: " + found.error().field + ": " + found.error().detail};
+}
+
+/// Nobody may guess: the shard reads no further, and everybody who asks is told.
+void kafka_log_reader::halt(std::uint32_t shard, std::int64_t offset, const std::string& why, const std::string& action) {
+  shards_[shard].halted = true;
+  log_line(log_level::error, "log", "shard-stopped")
+      .with("topic", options_.topic)
+      .with("shard", shard)
+      .with("offset", offset)
+      .with("why", why)
+      .with("action", action);
+  counts_.away.begin(part_of(shard), "offset " + std::to_string(offset) + " of " + options_.topic + ": " + why,
+                     "what is stored of its users is delivered, nothing new reaches them; " + action);
+  const std::lock_guard lock(mutex_);
+  wishes_[shard].why_stopped = why;
 }
 
 void kafka_log_reader::steer() {
@@ -336,14 +352,9 @@ void kafka_log_reader::take(polled x) {
   if (!at.sink || at.halted || at.misplaced) return;
   set_reachable(true, {});
   if (x.record.offset < at.next) {
-    at.halted = true;
-    log_line(log_level::error, "log", "shard-stopped")
-        .with("topic", options_.topic)
-        .with("shard", x.partition)
-        .with("offset", x.record.offset)
-        .with("position", at.next)
-        .with("why", "the topic ends below what was read of it: it was truncated or made anew")
-        .with("action", "start again and do what the start says");
+    halt(static_cast<std::uint32_t>(x.partition), x.record.offset,
+         "the topic ends below " + std::to_string(at.next) + ", which was read of it: it was truncated or made anew",
+         "start again and do what the start says");
     return;
   }
   if (x.record.offset > at.next)

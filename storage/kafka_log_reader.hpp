@@ -52,6 +52,8 @@ public:
   void grant(std::uint32_t shard, std::size_t records);
   void close_shard(std::uint32_t shard);
   void stored(std::uint32_t shard, std::uint64_t next_offset);
+  /// Empty while it is read.
+  std::string why_stopped(std::uint32_t shard) const;
   void stop();
 
 private:
@@ -61,6 +63,7 @@ private:
     std::uint64_t from = 0;
     std::size_t granted = 0;
     std::uint64_t stored = 0;
+    std::string why_stopped;  ///< told by the reading thread
   };
   /// The reading thread's.
   struct reading : fetched_partition {
@@ -81,6 +84,7 @@ private:
   void steer();
   void mirror();
   void take(polled x);
+  void halt(std::uint32_t shard, std::int64_t offset, const std::string& why, const std::string& action);
   milliseconds poll_time();
   void probe();
   void set_reachable(bool yes, const std::string& why);

@@ -12,6 +12,7 @@
 #include "storage/sqlite_reader.hpp"
 #include "storage/sqlite_writer.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -93,6 +94,8 @@ struct sqlite_database::impl {
   question_queue<sqlite_reader> questions{stopping()};
   std::atomic<bool> reads_stopped = false;
   embedded_handover handover;
+  std::mutex stored_mutex;
+  std::vector<std::uint64_t> stored;  ///< how far a store beside the log is, by shard
   std::thread writing, reading;
   std::mutex joining;
 };
@@ -120,6 +123,7 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
   if (!reader) return reader.error();
   auto made = std::make_unique<impl>(options, counts, beside == nullptr, std::move(*lock), std::move(*writer), std::move(*reader));
   if (beside == nullptr) counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));
+  made->stored.resize(made->identity.shards);
   made->start();
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
   log_line(log_level::info, "store", "opened")
@@ -221,6 +225,20 @@ void sqlite_database::close_shard(shard_id shard) { impl_->handover.close(shard)
 std::uint64_t sqlite_database::end_offset(shard_id shard) const { return impl_->writer->tail().end_of(static_cast<std::uint32_t>(shard)); }
 std::size_t sqlite_database::queued() const { return impl_->queue.queued(); }
 std::size_t sqlite_database::queue_max() const { return impl_->queue.entries_max(); }
+
+void sqlite_database::stored(shard_id shard, std::uint64_t next_offset) {
+  const std::lock_guard lock(impl_->stored_mutex);
+  auto& at = impl_->stored.at(static_cast<std::uint32_t>(shard));
+  at = std::max(at, next_offset);
+}
+void sqlite_database::reap_log(reap_step step, store_done<reaped> done) {
+  std::vector<std::uint64_t> stored;
+  {
+    const std::lock_guard lock(impl_->stored_mutex);
+    stored = impl_->stored;
+  }
+  impl_->write(reap_work_of(std::move(step), std::move(done), std::move(stored)), urgency::soon);
+}
 
 void sqlite_database::stop_log() {
   impl_->queue.stop_appends();

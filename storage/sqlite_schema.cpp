@@ -60,6 +60,14 @@ CREATE TABLE shard_origin (shard INTEGER NOT NULL, name TEXT NOT NULL, state TEX
 CREATE TABLE inbox (user TEXT PRIMARY KEY, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 ALTER TABLE shard ADD COLUMN gone_to INTEGER NOT NULL DEFAULT 0;
 )",
+    R"(
+ALTER TABLE dead_letter ADD COLUMN mirrored INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX dead_letter_unmirrored ON dead_letter (mirrored) WHERE mirrored = 0;
+CREATE INDEX dead_letter_last ON dead_letter (last);
+)",
+    R"(
+CREATE TABLE expiring (expires INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (expires, row)) WITHOUT ROWID;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 

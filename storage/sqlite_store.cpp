@@ -51,8 +51,7 @@ result<engines> open_embedded(const config& options, metrics& counts) {
 result<engines> open_embedded_log(const config& options, metrics& counts) {
   auto database = sqlite_database::open(options, counts, nullptr);
   if (!database) return database.error();
-  (*database)->stop_store();  // nothing is written but the log, so its stop is the database's
-  auto log = std::make_unique<embedded_log>(*database);
+  auto log = std::make_unique<embedded_log>(*database, true);
   return engines{std::move(*database), std::move(log), nullptr};
 }
 

@@ -61,6 +61,36 @@ def test_kills_of_the_program_in_the_middle_of_the_load_lose_nothing(doorstep, m
     assert server.stop() == 0
 
 
+def test_kills_while_the_log_sheds_what_the_store_has_lose_nothing(doorstep, mongodb):
+    seed, chance = chance_of_this_run()
+    server = doorstep(mongodb.options() | {"log.dedup_window": "8s", "store.retention_interval": "100ms"})
+    users = [f"u{i}" for i in range(USERS)]
+
+    async def shed(count):
+        deadline = time.monotonic() + 60
+        while (await in_thread(server.metrics))["doorstep_log_records_removed_total"] < count:
+            assert time.monotonic() < deadline, "the log keeps what the store has"
+            await asyncio.sleep(0.1)
+
+    async def scenario():
+        async with Crowd(server, users, seed) as crowd:
+            for first in range(0, 4000, 500):
+                await in_thread(server.publish, *[make_event("nobody", n, "/old") for n in range(first, first + 500)])
+            await shed(1)
+            load = asyncio.create_task(publish_all(server, crowd.oracle, users, EACH))
+            await kill_again_and_again(server, crowd, chance, KILLS, 20, USERS * EACH // (KILLS + 1), 10)
+            await load
+            await crowd.finished(60)
+            crowd.oracle.check()
+            await in_thread(server.kill)
+            await in_thread(server.start)
+            await shed(USERS * EACH // 2)
+            crowd.oracle.check()
+
+    run(scenario(), 200)
+    assert server.stop() == 0
+
+
 def test_the_store_is_killed_and_comes_back_under_load(doorstep, mongodb):
     server = doorstep(mongodb.options())
     users = [f"u{i}" for i in range(USERS)]

@@ -12,7 +12,10 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace doorstep::test {
@@ -35,6 +38,7 @@ public:
   cursor_record record_of(const address& user) const;
   inbox_record inbox_of(const address& user) const;
   std::vector<dead_letter> dead() const;
+  bool is_mirrored(const dead_letter& x) const;
 
   bool shares_log() const override { return shared_ != nullptr; }
   store_identity identity() const override { return {"memory", "memory", 0}; }
@@ -57,7 +61,10 @@ private:
   std::vector<message_ptr> store(const store_batch& batch);
   stored_page page_of(const address& user, sequence after, std::size_t limit) const;
   std::vector<message_ptr> messages_of(const address& user, sequence after) const;
+  std::vector<message_ptr> older_than(unix_ms before) const;
   reaped reap_some(const reap_step& step);
+  reaped reap_dead_letters(const reap_step& step);
+  reaped find_expired(const reap_step& step) const;
 
   memory_log* const shared_ = nullptr;
   const std::uint32_t shards_;
@@ -78,6 +85,7 @@ private:
   std::map<shard_id, sequence> gone_to_;
   std::unordered_map<address, std::map<sequence, message_ptr>> messages_;
   std::vector<dead_letter> dead_;
+  std::set<std::pair<std::string, std::uint32_t>> mirrored_;  ///< ids and numbers of deaths
 };
 
 }  // namespace doorstep::test
