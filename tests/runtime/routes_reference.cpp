@@ -238,6 +238,7 @@ TEST(routes_against_a_reference, deliver_the_same_to_the_same_for_random_rules_a
       if (d.one_in(2)) headers["tenant"] = d.of({"acme", "other"});
       if (d.one_in(3)) headers["region"] = "eu";
       std::vector<header_view> views;
+      views.reserve(headers.size());
       for (const auto& [name, value] : headers) views.push_back({name, value});
       json::object root{{"data", json::parse(what->data)}};
       if (!what->subject.empty()) root["subject"] = what->subject;
