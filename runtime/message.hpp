@@ -57,7 +57,8 @@ struct message {
   std::shared_ptr<const event> what;
   unix_ms appended;
   std::uint32_t requeue = 0;
-  std::shared_ptr<const origin_partition> from{};  ///< the source partition it came from; null over HTTP, of a requeued one, and where an older store did not say
+  std::shared_ptr<const origin_partition>
+      from{};  ///< the source partition it came from; null over HTTP, of a requeued one, and where an older store did not say
   std::int64_t from_offset = -1;
 };
 using message_ptr = std::shared_ptr<const message>;

@@ -44,7 +44,8 @@ protected:
     for (auto& x : entries) {
       const auto shard = shard_of(x.to, static_cast<std::uint32_t>(options.log.shards));
       out.push_back(sequence::at(0, next[shard]++));
-      batch.messages.push_back(std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.came_from.from, x.came_from.offset}));
+      batch.messages.push_back(
+          std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.came_from.from, x.came_from.offset}));
     }
     for (const auto& [shard, offset] : next) batch.positions.push_back({shard, offset});
     write(*at, batch).value();
