@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#endif
 #include <cstddef>
-#include <cstdint>
+#include <memory>
+#endif
 
 namespace doorstep {
 
@@ -24,8 +24,9 @@ inline bool prefer_huge_pages() {
   const auto size = std::clamp(memory / gib, std::size_t{1}, std::size_t{32}) * 2 * gib;
   void* const space = mmap(nullptr, size + step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (space == MAP_FAILED) return false;
-  const auto first = (reinterpret_cast<std::uintptr_t>(space) + step - 1) / step * step;
-  auto* const from = reinterpret_cast<void*>(first);
+  void* from = space;
+  std::size_t room = size + step;
+  std::align(step, size, from, room);
   if (madvise(from, size, MADV_HUGEPAGE) != 0) {
     munmap(space, size + step);
     return false;
