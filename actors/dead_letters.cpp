@@ -62,6 +62,7 @@ log_entry entry_of(const dead_letter& x) {
   e.what = x.what;
   e.appended = wall_now();
   e.requeue = x.requeue + 1;
+  e.terms = x.terms;
   return e;
 }
 

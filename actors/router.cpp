@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/router.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/recipients.hpp"
 
 #include <caf/send.hpp>
@@ -50,8 +51,8 @@ log_entry dead_entry(const route_records& batch, const source_record& record, co
   return x;
 }
 
-void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const origin& from, unix_ms now,
-                 std::vector<log_entry>& entries) {
+void add_entries(const std::shared_ptr<const event>& what, const std::vector<address>& to, const std::shared_ptr<const delivery_terms>& terms,
+                 const origin& from, unix_ms now, std::vector<log_entry>& entries) {
   for (const auto& who : to) {
     log_entry x;
     x.to = who;
@@ -59,6 +60,7 @@ void add_entries(const std::shared_ptr<const event>& what, const std::vector<add
     x.what = what;
     x.came_from = from;
     x.appended = now;
+    x.terms = terms;
     entries.push_back(std::move(x));
   }
 }
@@ -89,7 +91,7 @@ std::vector<log_entry> entries_of(const route_records& batch, const services& pa
       ++nobody;
     } else {
       ++routed_count;
-      add_entries(found->what, found->to, {batch.from, record.offset, batch.floor}, now, entries);
+      add_entries(found->what, found->to, found->terms, {batch.from, record.offset, batch.floor}, now, entries);
     }
   }
   parts.counts.records_routed.add(static_cast<double>(routed_count));
@@ -109,6 +111,12 @@ void route(router_self* self, const services& parts, const route_records& batch)
   parts.log.append(std::move(entries), admission::credited, std::move(answer));
 }
 
+/// In a batch the field says which event.
+failure of_batch(failure why, std::size_t index, std::size_t events) {
+  if (events > 1) why.field = "[" + std::to_string(index) + "]." + why.field;
+  return why;
+}
+
 void publish(router_self* self, const services& parts, const publish_events& x) {
   if (parts.backlog->is_full()) {
     x.done(failure{ec::unavailable, "the store is behind by as much as it may be (store.backlog_messages_max, store.backlog_bytes_max)", {}});
@@ -121,13 +129,16 @@ void publish(router_self* self, const services& parts, const publish_events& x) 
   for (std::size_t i = 0; i < x.events.size(); ++i) {
     auto to = recipients_of(x.events[i]);
     if (!to) {
-      auto why = to.error();
-      if (x.events.size() > 1) why.field = "[" + std::to_string(i) + "]." + why.field;
-      x.done(why);
+      x.done(of_batch(to.error(), i, x.events.size()));
+      return;
+    }
+    auto terms = delivery_terms_of(x.events[i]);
+    if (!terms) {
+      x.done(of_batch(terms.error(), i, x.events.size()));
       return;
     }
     auto what = std::make_shared<const event>(x.events[i]);
-    add_entries(what, *to, {}, now, entries);
+    add_entries(what, *to, *terms, {}, now, entries);
     outcomes.push_back({what->id, 0, 0});
     recipients.push_back(to->size());
   }

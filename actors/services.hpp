@@ -21,7 +21,7 @@ struct services {
   wall_anchor clock = wall_anchor_now();  ///< at the process's start: expiry is judged by it
 };
 
-/// Messages of a user in flight at a time.
+/// Messages of a user in flight at a time, as a client is told.
 inline std::size_t window_of(const delivery_config& x) { return x.order == "strict" ? 1 : x.window; }
 
 /// How long an actor has lived, for GET /v1/actors.

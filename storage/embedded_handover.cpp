@@ -114,7 +114,7 @@ void embedded_handover::committed(std::span<append_work> appends) {
           sinks.push_back(x.sink);
         }
         auto made = std::make_shared<const message>(
-            message{std::move(entry.to), seq, std::move(entry.id), std::move(entry.what), entry.appended, entry.requeue});
+            message{std::move(entry.to), seq, std::move(entry.id), std::move(entry.what), entry.appended, entry.requeue, std::move(entry.terms)});
         auto& batch = batches[batch_of[shard]];
         const bool lost = seeded_bug("lost-at-handover") && seq.offset() % 32 == 7;
         if (!lost) batch.records.push_back({std::move(made), {}, entry.reason, std::move(entry.detail)});

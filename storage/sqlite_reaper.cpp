@@ -35,7 +35,8 @@ struct sqlite_reaper::statements {
         remove(db, "DELETE FROM message WHERE row = ?"),
         cursor(db, "SELECT record FROM cursor WHERE user = ?"),
         postings(db, "SELECT last_seq, first_seq, first_row, places FROM posting WHERE address = ?1 AND last_seq >= ?2 ORDER BY last_seq"),
-        posting(db, "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6 WHERE address = ?1 AND last_seq = ?2"),
+        posting(db,
+                "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6, bytes = NULL WHERE address = ?1 AND last_seq = ?2"),
         no_posting(db, "DELETE FROM posting WHERE address = ?1 AND last_seq = ?2"),
         gone_to(db, "UPDATE shard SET gone_to = max(gone_to, ?2) WHERE shard = ?1"),
         log_runs(db, "DELETE FROM log_run WHERE shard = ?1 AND first_offset + records <= ?2") {}

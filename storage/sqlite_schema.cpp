@@ -60,6 +60,12 @@ CREATE TABLE shard_origin (shard INTEGER NOT NULL, name TEXT NOT NULL, state TEX
 CREATE TABLE inbox (user TEXT PRIMARY KEY, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 ALTER TABLE shard ADD COLUMN gone_to INTEGER NOT NULL DEFAULT 0;
 )",
+    R"(
+ALTER TABLE message ADD COLUMN bytes INTEGER;
+ALTER TABLE message ADD COLUMN terms TEXT;
+ALTER TABLE posting ADD COLUMN bytes INTEGER;
+ALTER TABLE dead_letter ADD COLUMN terms TEXT;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 

@@ -4,6 +4,7 @@
 
 #include "storage/origin_text.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/event.hpp"
 #include "storage/sqlite_format.hpp"
 
@@ -33,7 +34,7 @@ struct sqlite_tables::statements {
 sqlite_tables::statements::statements(SQLite::Database& db)
     : begin(db, "BEGIN IMMEDIATE"),
       commit(db, "COMMIT"),
-      message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
       position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
       shard_origin(db, "INSERT OR REPLACE INTO shard_origin VALUES (?, ?, ?)"),
@@ -42,7 +43,7 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
       dead(db,
            "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, "
-           "requeue) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+           "requeue, terms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       dead_before(db, "DELETE FROM dead_letter WHERE id = ? AND requeue < ?"),
       requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
       purged(db, "DELETE FROM dead_letter WHERE id = ? AND requeue = ? AND requeued = 0"),
@@ -83,6 +84,11 @@ void sqlite_tables::insert(const message_row& x) {
     q.bindNoCopy(11, *x.detail);
   }
   q.bindNoCopy(12, *x.event);
+  q.bind(13, as_stored(x.bytes));
+  if (x.terms.empty())
+    q.bind(14);
+  else
+    q.bindNoCopy(14, x.terms);
   q.exec();
 }
 
@@ -167,6 +173,10 @@ int sqlite_tables::insert(const dead_letter& x) {
   q.bind(12, x.last.value);
   q.bind(13, static_cast<std::int64_t>(x.attempts));
   q.bind(14, static_cast<std::int64_t>(x.requeue));
+  if (x.terms)
+    q.bind(15, to_json(*x.terms));
+  else
+    q.bind(15);
   return q.exec() - fewer;
 }
 

@@ -30,6 +30,8 @@ struct message_row {
   std::string_view reason;  ///< of dead letters, else empty
   const std::string* detail = nullptr;
   const std::string* event = nullptr;
+  std::uint64_t bytes = 0;  ///< content_bytes()
+  std::string terms{};      ///< delivery terms as JSON, empty = none
 };
 
 class sqlite_tables {
