@@ -5,10 +5,13 @@
 #include "net/admin_client.hpp"
 #include "net/auth.hpp"
 #include "net/server.hpp"
+#include "routes_command.hpp"
 #include "runtime/config.hpp"
+#include "runtime/huge_pages.hpp"
 #include "runtime/json_text.hpp"
 #include "runtime/log.hpp"
 #include "storage/kafka_log.hpp"
+#include "storage/kafka_sink.hpp"
 #include "storage/kafka_source.hpp"
 #include "storage/mongo_store.hpp"
 #include "storage/sqlite_store.hpp"
@@ -23,6 +26,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <map>
@@ -55,9 +59,13 @@ struct settings_flags {
   std::map<std::string, std::string> named;  // option -> value
   std::vector<std::string> topics;
 
-  void add_to(CLI::App& app) {
+  void add_file_to(CLI::App& app) {
     app.add_option("-c,--config", file, "TOML file; every option: doorstep default-config")->type_name("FILE");
     app.add_option("--set", set, "any option, e.g. --set delivery.window=16 (may be repeated)")->type_name("OPTION=VALUE")->allow_extra_args(false);
+  }
+
+  void add_to(CLI::App& app) {
+    add_file_to(app);
     flag(app, "--listen", "http.listen", "public address");
     flag(app, "--internal-listen", "internal.listen", "internal address");
     flag(app, "--data", "store.path", "the SQLite file");
@@ -125,11 +133,14 @@ std::vector<T*> pointers(const std::vector<std::unique_ptr<T>>& all) {
 /// Waits for SIGTERM or SIGINT, or for a failure that ends the process.
 class ending {
 public:
-  ending() : signals_(io_, SIGTERM, SIGINT) {
+  ending() : signals_(io_, SIGTERM, SIGINT), hangups_(io_, SIGHUP) {
     signals_.async_wait([this](boost::system::error_code ec, int) {
       if (!ec) io_.stop();
     });
+    await_hangup();
   }
+  /// What SIGHUP does while wait() waits; one that came before does it then.
+  void on_hangup(std::function<void()> what) { hangup_ = std::move(what); }
   void fail(std::string why) {
     boost::asio::post(io_, [this, why = std::move(why)] {
       why_ = why;
@@ -146,8 +157,17 @@ public:
   }
 
 private:
+  void await_hangup() {
+    hangups_.async_wait([this](boost::system::error_code ec, int) {
+      if (ec) return;
+      if (hangup_) hangup_();
+      await_hangup();
+    });
+  }
+
   boost::asio::io_context io_;
-  boost::asio::signal_set signals_;
+  boost::asio::signal_set signals_, hangups_;
+  std::function<void()> hangup_;
   std::string why_;
 };
 
@@ -188,12 +208,23 @@ result<engines> open_engines(const config& options, metrics& counts) {
   return engines;
 }
 
-int serve(const config& options) {
+/// Null where dead letters have no mirror.
+result<std::unique_ptr<record_sink>> make_mirror(const dead_letters_config& options, metrics& counts) {
+  if (options.mirror_topic.empty()) return std::unique_ptr<record_sink>();
+  return make_kafka_sink({"dead-letter mirror", options.mirror_brokers, options.mirror_topic, options.mirror_kafka_options,
+                          "dead letters wait in the store until they can be mirrored; nothing else is affected"},
+                         counts);
+}
+
+int serve(const config& options, const settings_flags& flags) {
   set_log_output(options.logging.level, options.logging.format);
   if (options.auth.hs256_secret.empty())
     return complain({ec::bad_config, "auth.hs256_secret or auth.hs256_secret_file must be set: without it no client can prove who it is", {}});
   if (options.internal.api_keys.empty())
     return complain({ec::bad_config, "internal.api_keys or internal.api_keys_file must be set: without it nobody can publish or look", {}});
+
+  if (options.runtime.huge_pages && !prefer_huge_pages())
+    log_line(log_level::debug, "main", "no-huge-pages").with("effect", "more CPU a message; nothing else");
 
   ending end;
   metrics counts;
@@ -205,10 +236,15 @@ int serve(const config& options) {
     if (!made) return complain(made.error());
     sources.push_back(std::move(*made));
   }
+  auto mirror = make_mirror(options.dead_letters, counts);
+  if (!mirror) return complain(mirror.error());
   auto loops = start_loops(options.runtime.lanes);
   int code = 0;
   {
-    house home({options, counts, *engines->log, *engines->store}, pointers(loops), pointers(sources));
+    services parts{options, counts, *engines->log, *engines->store};
+    parts.read_again = [&flags] { return flags.load(); };
+    parts.mirror = mirror->get();
+    house home(parts, pointers(loops), pointers(sources));
     home.start([&end](std::string why) { end.fail(std::move(why)); });
     http_server server(options, pointers(loops), home, home, home, counts, demo_file);
     if (auto up = server.start(); !up) {
@@ -222,13 +258,21 @@ int serve(const config& options) {
           .with("internal", server.internal_port())
           .with("sources", sources.size())
           .with("lanes", loops.size());
+      end.on_hangup([&home] { home.reload([](const result<std::string>&) {}); });  // says itself in the log what came of it
       const auto why = end.wait();
       if (!drain(options, home, server, counts)) {
-        log_line(log_level::error, "main", "drain-timed-out").with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
+        log_line(log_level::error, "main", "drain-timed-out")
+            .with("sessions", counts.sessions.value())
+            .with("mailboxes", counts.mailboxes.value())
+            .with("store_queue", counts.store_queue.value())
+            .with("log_queue", counts.log_queue.value())
+            .with("actors", home.running())
+            .with("effect", "nothing accepted is lost; some pushes will be repeated, flagged");
         std::_Exit(exit_failure);  // to stop them in order would wait for the very write that did not end
       }
       if (!why.empty()) code = exit_failure;
     }
+    if (*mirror) (*mirror)->stop();
     engines->log->stop();
     engines->store->stop();
     for (auto& x : loops) x->stop();
@@ -332,6 +376,41 @@ private:
   }
 };
 
+/// doorstep routes test|lint.
+struct routes_command {
+  settings_flags test_flags, lint_flags;
+  routes_test_request request;
+  CLI::App *self = nullptr, *test = nullptr, *lint = nullptr;
+
+  void add_to(CLI::App& app) {
+    self = app.add_subcommand("routes", "try the routing rules of a configuration, without a server");
+    self->require_subcommand(1);
+    test = self->add_subcommand("test", "which rules match an event, who gets what, and why the other rules do not match");
+    test_flags.add_file_to(*test);
+    test->add_option("--record", request.record_file, "a CloudEvent in JSON, or a value as in the topic; - is standard input")->required();
+    test->add_option("--topic", request.topic, "as if it came from this topic; without it, over HTTP");
+    test->add_option("--key", request.key, "the record's key");
+    test->add_option("--header", request.headers, "a header of it (may be repeated)")->type_name("NAME=VALUE")->allow_extra_args(false);
+    lint = self->add_subcommand("lint", "find rules that can never match or never deliver");
+    lint_flags.add_file_to(*lint);
+  }
+
+  int run() const {
+    const auto& flags = test->parsed() ? test_flags : lint_flags;
+    const auto options = flags.load();
+    if (!options) return complain(options.error());
+    if (test->parsed()) {
+      const auto text = try_routes(*options, request);
+      if (!text) return complain(text.error());
+      std::cout << *text;
+      return 0;
+    }
+    const auto findings = lint_text(*options, flags.file);
+    std::cout << (findings.empty() ? "ok\n" : findings);
+    return findings.empty() ? 0 : exit_failure;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -356,6 +435,8 @@ int main(int argc, char** argv) {
 
   dead_letters_command dead_letters;
   dead_letters.add_to(app);
+  routes_command routes;
+  routes.add_to(app);
 
   try {
     app.parse(argc, argv);
@@ -376,10 +457,12 @@ int main(int argc, char** argv) {
     return gen_token(user, secret, secret_file, ttl);
   } else if (dead_letters.self->parsed()) {
     return dead_letters.run();
+  } else if (routes.self->parsed()) {
+    return routes.run();
   } else {
     const auto options = (serve_command->parsed() ? serve_flags : check_flags).load();
     if (!options) return complain(options.error());
-    if (serve_command->parsed()) return serve(*options);
+    if (serve_command->parsed()) return serve(*options, serve_flags);
     std::cout << "ok\n";
   }
   return 0;

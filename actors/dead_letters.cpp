@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/dead_letters.hpp"
 
+#include "actors/fan_out.hpp"
 #include "actors/reports.hpp"
+#include "runtime/kept_record.hpp"
 #include "runtime/log.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -66,6 +71,43 @@ log_entry entry_of(const dead_letter& x) {
   return e;
 }
 
+/// Who gets the record as it is read now.
+result<pending_deliveries> read_again(const kept_record& record, const source_config& source, const route_table_ptr& rules) {
+  pending_deliveries out;
+  const auto view = record.view();
+  if (!rules) {
+    auto found = route_record(view, source);
+    if (!found) return found.error();
+    out.start({std::move(found->what), std::move(found->terms)}, std::move(found->to), {});
+    return out;
+  }
+  auto what = read_record(view, source);
+  if (!what) return what.error();
+  auto found = route_evaluator().evaluate(*rules, {std::make_shared<const event>(std::move(*what)), view.topic, view.headers, &view, &source});
+  if (!found) return found.error();
+  out.start(std::move(*found), {});
+  return out;
+}
+
+/// What a message, or a record that can be understood by now, is appended as. A record's entries have no requeue number: the same again is a duplicate.
+/// @returns ec::unsupported, saying why there is nothing to append.
+result<std::vector<log_entry>> entries_of(const dead_letter& x, const config& options, const route_table_ptr& rules) {
+  if (is_message(x)) return std::vector<log_entry>{entry_of(x)};
+  const auto record = kept_record::from(x);
+  if (!record) return record.error();
+  const auto source = std::find_if(options.sources.begin(), options.sources.end(), [&](const source_config& s) { return s.name == x.source; });
+  if (source == options.sources.end()) return failure{ec::unsupported, "its source " + x.source + " is not configured any more", "id"};
+  auto deliveries = read_again(*record, *source, rules);
+  if (!deliveries) {
+    const auto& why = deliveries.error();
+    return failure{ec::unsupported, "it still cannot be understood: " + (why.field.empty() ? why.detail : why.field + ": " + why.detail), "id"};
+  }
+  if (deliveries->left() == 0) return failure{ec::unsupported, "nobody is to get it", "id"};
+  std::vector<log_entry> out;
+  deliveries->make_entries(deliveries->left(), SIZE_MAX, wall_now(), out);
+  return out;
+}
+
 }  // namespace
 
 void list_dead_letters(const services& parts, dead_letter_filter which, inspection::answer done) {
@@ -87,19 +129,21 @@ void requeue_dead_letters(const services& parts, dead_letter_filter which, inspe
     std::vector<log_entry> entries;
     store_batch batch;
     std::size_t already = 0, records = 0;
+    const auto rules = parts.routes->table();
     for (const auto& d : *x) {
       if (d.requeued) {
         ++already;
-      } else if (!is_message(d)) {
-        ++records;
-      } else {
-        entries.push_back(entry_of(d));
-        batch.dead_changes.push_back({d.id, d.requeue, dead_letter_change::to::requeued});
+        continue;
       }
+      auto made = entries_of(d, parts.options, rules);
+      if (!made && which.ids.size() == 1) return done(made.error());
+      if (!made) {
+        ++records;
+        continue;
+      }
+      entries.insert(entries.end(), std::make_move_iterator(made->begin()), std::make_move_iterator(made->end()));
+      batch.dead_changes.push_back({d.id, d.requeue, dead_letter_change::to::requeued});
     }
-    if (records > 0 && which.ids.size() == 1)
-      return done(failure{ec::unsupported,
-                          "this is a record that could not be understood, so there is nobody to deliver it to: produce it again, corrected", "id"});
     const auto rest = ",\"already_requeued\":" + std::to_string(already) + ",\"not_requeueable\":" + std::to_string(records) +
                       (which.ids.empty() && x->size() == which.limit ? ",\"more\":true" : ",\"more\":false");
     if (entries.empty()) return done(counted("requeued", 0, rest));

@@ -13,7 +13,8 @@ void list_dead_letters(const services& parts, dead_letter_filter which, inspecti
 /// GET /v1/dead-letters/<id>; ec::not_found.
 void show_dead_letter(const services& parts, std::string id, inspection::answer done);
 /// Appends each as a new message with the next requeue number; once that is durable the row says so. Repeating it, or doing it twice at a time, makes no
-/// second message: the number is part of the dedup key. A single id that is no message's fails with ec::unsupported; among several it is only counted.
+/// second message: the number is part of the dedup key. A record is read again as its source is configured now. A single one that still cannot be understood fails with
+/// ec::unsupported, which says why; among several it is only counted.
 void requeue_dead_letters(const services& parts, dead_letter_filter which, inspection::answer done);
 /// Deletes those that are still dead.
 void purge_dead_letters(const services& parts, dead_letter_filter which, inspection::answer done);

@@ -2,8 +2,10 @@
 #include "actors/house.hpp"
 
 #include "actors/dead_letters.hpp"
+#include "actors/mirror.hpp"
 #include "actors/node.hpp"
 #include "actors/reaper.hpp"
+#include "actors/reloader.hpp"
 #include "actors/reports.hpp"
 #include "actors/router.hpp"
 #include "actors/session.hpp"
@@ -68,11 +70,18 @@ struct house::impl {
     router = spawn_on(system, &intake_lane, make_router, &parts);
     auto make_reaper = &doorstep::reaper;
     caf::actor_config plain;
-    reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts);
+    reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts, shards);
+    if (parts.mirror != nullptr) {
+      auto make_mirror = &doorstep::mirror;
+      caf::actor_config plain_mirror;
+      mirror = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_mirror, make_mirror, &parts);
+    }
+    auto make_reloader = &doorstep::reloader;
+    caf::actor_config plain_too, plain_as_well;
+    reloader = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_as_well, make_reloader, &parts, router);
     auto make_node = &doorstep::node;
-    caf::actor_config plain_too;
     node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node,
-                                                       node_birth{writers, shards, router, reaper, std::move(fatal)});
+                                                       node_birth{writers, shards, router, reaper, mirror, std::move(fatal)});
     // A lazily spawned shard opens its log with its first message.
     for (const auto& x : shards) caf::anon_send(x, alarm{});
     mortals.assign(writers.begin(), writers.end());
@@ -90,6 +99,8 @@ struct house::impl {
   std::vector<writer_actor> mortals;
   router_actor router;
   reaper_actor reaper;
+  reloader_actor reloader;
+  mirror_actor mirror;  ///< null where dead letters have no mirror
   node_actor node;
   std::vector<std::unique_ptr<source_door>> doors;
   std::atomic<bool> started = false, draining = false;
@@ -124,6 +135,7 @@ bool house::drain(milliseconds patience) {
   auto& x = *impl_;
   const auto deadline = std::chrono::steady_clock::now() + patience;
   bool in_time = false;
+  x.parts.store.stop_reading();
   {
     caf::scoped_actor me{x.system};
     me->request(x.node, patience, doorstep::drain{}).receive([&](const drained&) { in_time = true; }, [](const caf::error&) {});
@@ -132,11 +144,15 @@ bool house::drain(milliseconds patience) {
   for (const auto& who : x.mortals) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.router, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.reaper, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(x.reloader, caf::exit_reason::user_shutdown);
+  if (x.mirror) caf::anon_send_exit(x.mirror, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(x.node, caf::exit_reason::user_shutdown);
   x.shards.clear();
   x.mortals.clear();
   x.router = nullptr;
   x.reaper = nullptr;
+  x.reloader = nullptr;
+  x.mirror = nullptr;
   x.node = nullptr;
   x.doors.clear();
   // The lanes still run: whoever was told to end does so before the loops stop.
@@ -146,6 +162,8 @@ bool house::drain(milliseconds patience) {
   }
   return in_time;
 }
+
+std::size_t house::running() const { return impl_->system.registry().running(); }
 
 loop* house::home_of(const std::string& user) {
   const auto who = address::user(user);
@@ -161,12 +179,22 @@ std::shared_ptr<connection_handler> house::open(std::shared_ptr<connection> who,
   return std::move(made.handler);
 }
 
-void house::publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) {
+void house::publish(published what, std::function<void(result<std::vector<publish_outcome>>)> done) {
   if (impl_->draining) {
     done(failure{ec::stopping, "the server drains", {}});
     return;
   }
-  caf::anon_send(impl_->router, publish_events{std::move(events), std::move(done)});
+  caf::anon_send(impl_->router, publish_events{std::move(what.events), std::move(done), std::move(what.headers)});
+}
+
+bool house::reads_headers() const { return impl_->parts.routes->reads_headers(); }
+
+void house::reload(answer done) {
+  if (impl_->draining) {
+    done(failure{ec::stopping, "the server drains", {}});
+    return;
+  }
+  caf::anon_send(impl_->reloader, doorstep::reload{std::move(done)});
 }
 
 void house::actors(answer done) {

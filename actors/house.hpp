@@ -34,11 +34,14 @@ public:
   void send_clients_away(milliseconds spread);
   /// Ends mailboxes and shards, everything saved. @returns false when that took longer than `patience`; what was accepted is durable either way.
   bool drain(milliseconds patience);
+  /// Actors that have not ended yet.
+  std::size_t running() const;
 
   loop* home_of(const std::string& user) override;
   std::shared_ptr<connection_handler> open(std::shared_ptr<connection> who, loop& where) override;
 
-  void publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) override;
+  void publish(published what, std::function<void(result<std::vector<publish_outcome>>)> done) override;
+  bool reads_headers() const override;
 
   void actors(answer done) override;
   void mailbox(const std::string& user, answer done) override;
@@ -46,6 +49,7 @@ public:
   void dead_letter(std::string id, answer done) override;
   void requeue_dead_letters(dead_letter_filter which, answer done) override;
   void purge_dead_letters(dead_letter_filter which, answer done) override;
+  void reload(answer done) override;
   std::vector<std::string> not_ready() const override;
   bool started() const override;
   void refresh_metrics() override;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/mailbox.hpp"
 
+#include "actors/mailbox_options.hpp"
 #include "actors/reports.hpp"
 #include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
@@ -8,7 +9,6 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 namespace doorstep {
@@ -18,29 +18,6 @@ namespace {
 constexpr milliseconds store_retry{500};
 /// How exactly the inbox knows when something was delivered, while nothing else is written.
 constexpr milliseconds floor_noted_every{60'000};
-
-std::uint64_t jitter() {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return random();
-}
-
-outbox_options outbox_options_of(const services& parts, const suspicion* suspect) {
-  const auto& x = parts.options.delivery;
-  outbox_options out{x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
-  if (x.order == "strict") out.order = delivery_terms::ordering::strict;
-  if (x.order == "latest") out.order = delivery_terms::ordering::latest;
-  if (x.overflow == "reject_newest") out.overflow = outbox_options::victim::newest;
-  out.max_attempts = static_cast<std::uint32_t>(x.max_attempts);
-  out.ttl = x.ttl;
-  out.messages_max = x.mailbox_messages_max;
-  out.bytes_max = x.mailbox_bytes_max;
-  out.clock = parts.clock;
-  if (suspect == nullptr) return out;
-  out.window = 1;
-  for (const auto& [seq, times] : suspect->blame)
-    if (times >= x.poison_attempts) out.poisoned.push_back(seq);
-  return out;
-}
 
 /// One for all mailboxes of a thread: it is empty between messages, and what is used every time stays in the cache.
 outbox_effects& effects() {
@@ -74,6 +51,7 @@ public:
     send_receipts();
     read_page();
     if (state_.desk || out().recount) attend_inbox();
+    if (state_.overdue) attend_overdue();
     save();
     rest();
     ring();
@@ -146,6 +124,11 @@ private:
     if (desk().is_dirty()) owed().write_record();
     answer_inbox(desk().take_replies());
     desk().ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_), now_);
+  }
+
+  void attend_overdue() {
+    state_.overdue->ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_));
+    if (state_.overdue->is_idle()) state_.overdue.reset();
   }
 
   void count() {
@@ -277,7 +260,7 @@ private:
       state_.note_floor_at = now_;
       save();
     }
-    if (!owed().is_idle() || (state_.desk && !state_.desk->is_idle() && !state_.draining)) return;
+    if (!owed().is_idle() || ((state_.overdue || (state_.desk && !state_.desk->is_idle())) && !state_.draining)) return;
     if (state_.draining) {
       self_->quit();
       return;
@@ -289,7 +272,8 @@ private:
   void ring() {
     auto at = owed().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
-    if (state_.sessions.empty()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
+    // Until it is idle something else brings it here again.
+    if (state_.sessions.empty() && owed().is_idle() && !state_.overdue) consider(state_.idle_since + parts_.options.delivery.passivate_after);
     if (state_.desk)
       if (const auto due = state_.desk->next_due()) consider(*due);
     if (owed().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
@@ -320,7 +304,7 @@ void loaded(const result<stored_mailbox>& what) {
   auto& state = now.state();
   if (now.owed().is_loaded()) return;
   if (!what) {
-    if (state.load_failures++ == 0) note_load_failure(state.birth.user, what.error());
+    if (what.error().code != ec::stopping && state.load_failures++ == 0) note_load_failure(state.birth.user, what.error());
     state.rings_at = now.now() + store_retry;
     now.self()->ring_at(state.rings_at);
     return;
@@ -412,6 +396,21 @@ mailbox_actor::behavior_type make_behavior() {
         what.slot = *slot;
         if (auto why = now.desk().change(std::move(what)))
           now.self()->send(caf::actor_cast<session_actor>(now.self()->current_sender()), inbox_answered{{{x.what.request, std::move(why)}}});
+        now.finish();
+      },
+      [](const judge_expired& x) {
+        turn now;
+        auto& state = now.state();
+        ++state.seen;
+        // Who is woken for this alone goes as soon as it is done.
+        if (!now.owed().is_loaded() && state.sessions.empty()) state.idle_since = now.now() - now.parts().options.delivery.passivate_after;
+        if (!state.overdue) state.overdue = std::make_unique<expiry_desk>(now.parts());
+        for (const auto& one : x.users) state.overdue->add(one);
+        if (now.owed().is_loaded()) now.finish();
+      },
+      [](const overdue_read& x) {
+        turn now;
+        if (now.state().overdue) now.state().overdue->read(x.page, now.owed(), now.now(), now.out());
         now.finish();
       },
       [](writes_settled) { turn{}.load(); },

@@ -2,6 +2,7 @@
 // MAILBOX: everything owed to one user. Thin: the decisions are runtime/outbox, this actor carries them out. Runs on its shard's lane.
 #pragma once
 
+#include "actors/expiry_desk.hpp"
 #include "actors/inbox_desk.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
@@ -57,6 +58,7 @@ struct mailbox_state {
   steady_time idle_since{}, save_not_before{};
   std::optional<steady_time> lingers_until;  ///< acks nobody waits for wait for more of them
   std::unique_ptr<inbox_desk> desk;          ///< null until the inbox is needed
+  std::unique_ptr<expiry_desk> overdue;      ///< null while nobody says that something is past its time
   steady_time note_floor_at{};               ///< when the inbox writes down again what is delivered
   bool draining = false;
   steady_time suspect_until{};

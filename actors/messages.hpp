@@ -5,11 +5,13 @@
 
 #include "net/connection.hpp"
 #include "net/surfaces.hpp"
+#include "runtime/config.hpp"
 #include "runtime/message.hpp"
 #include "runtime/outbox.hpp"
 #include "runtime/stored.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+#include "storage/record_sink.hpp"
 #include "storage/record_source.hpp"
 
 #include <caf/actor_control_block.hpp>
@@ -53,6 +55,26 @@ struct revoke {};
 struct publish_events {
   std::vector<event> events;
   std::function<void(result<std::vector<publish_outcome>>)> done;
+  std::shared_ptr<const std::vector<header>> headers{};  ///< of the request, where rules look at them
+};
+/// ROUTER to itself: the next job takes a step.
+struct go_on {};
+/// A step of a job is durable, or why not; from the log's thread. `first`: which of the job's entries it began with.
+struct step_appended {
+  std::uint64_t job = 0;
+  std::size_t first = 0;
+  result<std::vector<appended>> what;
+};
+/// RELOADER -> ROUTER: from the next record on these rules hold; null: none.
+struct use_routes {
+  std::shared_ptr<const route_table> table;
+};
+struct routes_in_use {
+  std::size_t count = 0;
+};
+/// Read the configuration again, and let its rules hold; or leave all as it is and say why.
+struct reload {
+  std::function<void(result<std::string>)> done;
 };
 
 // --- log -> SHARD -> MAILBOX -> SESSION ---------------------------------------------------------------------------------------------------
@@ -221,6 +243,26 @@ struct drained {
 struct reap_finished {
   result<reaped> what;
 };
+/// REAPER -> SHARD -> MAILBOX: of these users something is past its time. A mailbox gets its own user's.
+struct judge_expired {
+  std::vector<overdue> users;
+};
+/// The store's answer to a mailbox that looks at what is past its time.
+struct overdue_read {
+  result<stored_page> page;
+};
+/// Dead letters that the mirror does not have.
+struct letters_to_mirror {
+  result<std::vector<dead_letter>> letters;
+};
+/// What the mirror's brokers said, in the order they were produced.
+struct letters_produced {
+  record_outcomes outcomes;
+};
+/// So many are marked as mirrored; 0: the store did not take the marks.
+struct letters_marked {
+  std::size_t count = 0;
+};
 /// The lane's timer, or the clock in tests.
 struct alarm {};
 
@@ -251,6 +293,11 @@ DOORSTEP_LOCAL_MESSAGE(route_records)
 DOORSTEP_LOCAL_MESSAGE(routed)
 DOORSTEP_LOCAL_MESSAGE(revoke)
 DOORSTEP_LOCAL_MESSAGE(publish_events)
+DOORSTEP_LOCAL_MESSAGE(go_on)
+DOORSTEP_LOCAL_MESSAGE(step_appended)
+DOORSTEP_LOCAL_MESSAGE(use_routes)
+DOORSTEP_LOCAL_MESSAGE(routes_in_use)
+DOORSTEP_LOCAL_MESSAGE(reload)
 DOORSTEP_LOCAL_MESSAGE(take_logged)
 DOORSTEP_LOCAL_MESSAGE(deliver)
 DOORSTEP_LOCAL_MESSAGE(push_messages)
@@ -276,6 +323,11 @@ DOORSTEP_LOCAL_MESSAGE(newest_read)
 DOORSTEP_LOCAL_MESSAGE(unread_counted)
 DOORSTEP_LOCAL_MESSAGE(places_read)
 DOORSTEP_LOCAL_MESSAGE(reap_finished)
+DOORSTEP_LOCAL_MESSAGE(judge_expired)
+DOORSTEP_LOCAL_MESSAGE(overdue_read)
+DOORSTEP_LOCAL_MESSAGE(letters_to_mirror)
+DOORSTEP_LOCAL_MESSAGE(letters_produced)
+DOORSTEP_LOCAL_MESSAGE(letters_marked)
 DOORSTEP_LOCAL_MESSAGE(save_cursor)
 DOORSTEP_LOCAL_MESSAGE(save_shard)
 DOORSTEP_LOCAL_MESSAGE(cursor_saved)

@@ -55,12 +55,13 @@ caf::typed_response_promise<actor_report> gather(node_self self) {
   auto all = std::make_shared<gathering>();
   all->top = {"node", "0", {}, 0, self->mailbox().size(), state.age.now(), {}};
   all->top.numbers = {{"sessions", state.sessions.size()}, {"partitions", state.partitions.size()}, {"draining", state.draining ? 1 : 0}};
-  all->left = state.birth.writers.size() + state.birth.shards.size() + state.partitions.size() + 2;
+  all->left = state.birth.writers.size() + state.birth.shards.size() + state.partitions.size() + (state.birth.mirror ? 3 : 2);
   all->promise = self->make_response_promise<actor_report>();
   for (const auto& who : state.birth.writers) ask(self, all, who);
   for (const auto& who : state.birth.shards) ask(self, all, who);
   ask(self, all, state.birth.router);
   ask(self, all, state.birth.reaper);
+  if (state.birth.mirror) ask(self, all, state.birth.mirror);
   for (const auto& who : state.partitions) ask(self, all, who);
   return all->promise;
 }
@@ -74,6 +75,7 @@ node_actor::behavior_type node(node_self self, node_birth birth) {
   for (const auto& who : state.birth.shards) self->monitor(who);
   self->monitor(state.birth.router);
   self->monitor(state.birth.reaper);
+  if (state.birth.mirror) self->monitor(state.birth.mirror);
   self->set_down_handler([=](const caf::down_msg& x) { child_ended(self, x); });
   return {
       [=](const watch_partition& x) {

@@ -34,6 +34,7 @@ struct node_birth {
   std::vector<shard_actor> shards;
   router_actor router;
   reaper_actor reaper;
+  mirror_actor mirror;                     ///< null where there is none
   std::function<void(std::string)> fatal;  ///< called once, with what failed
 };
 

@@ -3,11 +3,14 @@
 #pragma once
 
 #include "runtime/config.hpp"
+#include "runtime/live_routes.hpp"
 #include "runtime/metrics.hpp"
 #include "runtime/store_backlog.hpp"
 #include "storage/message_log.hpp"
 #include "storage/message_store.hpp"
+#include "storage/record_sink.hpp"
 
+#include <functional>
 #include <memory>
 
 namespace doorstep {
@@ -18,7 +21,10 @@ struct services {
   message_log& log;
   message_store& store;
   std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
-  wall_anchor clock = wall_anchor_now();  ///< at the process's start: expiry is judged by it
+  wall_anchor clock = wall_anchor_now();         ///< at the process's start: expiry is judged by it
+  std::function<result<config>()> read_again{};  ///< the configuration as it is now, from where it came at the start; may block
+  std::shared_ptr<live_routes> routes = std::make_shared<live_routes>(options.routes);
+  record_sink* mirror = nullptr;  ///< of the dead letters, where there is one
 };
 
 /// Messages of a user in flight at a time, as a client is told.

@@ -3,12 +3,12 @@
 
 #include "actors/mailbox.hpp"
 #include "runtime/log.hpp"
+#include "runtime/number_text.hpp"
 #include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 namespace doorstep {
@@ -32,13 +32,6 @@ void prefetch_event(const event* x) {
   for (std::ptrdiff_t at = 0; at < static_cast<std::ptrdiff_t>(sizeof(event)); at += 64) __builtin_prefetch(reinterpret_cast<const char*>(x) + at);
 }
 
-template <class T>
-T number_in(std::string_view text) {
-  T x = -1;
-  std::from_chars(text.data(), text.data() + text.size(), x);
-  return x;
-}
-
 class turn {
 public:
   turn(shard_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts) {}
@@ -54,6 +47,7 @@ public:
     }
     parts_.log.open_shard(state_.birth.id, from,
                           [me = caf::actor_cast<shard_actor>(self_)](log_batch batch) { caf::anon_send(me, take_logged{std::move(batch)}); });
+    parts_.log.stored(state_.birth.id, state_.saved_offset);
     parts_.log.grant(state_.birth.id, parts_.store.shares_log() ? credit : credit_beside_store);
   }
 
@@ -158,6 +152,16 @@ public:
     auto& entry = box_of(x.user);
     ++entry.sent;
     self_->send(entry.box, x);
+  }
+
+  void wake_overdue(const judge_expired& x) {
+    if (state_.draining) return;
+    for (const auto& one : x.users) {
+      if (failed_too_often(one.user)) continue;
+      auto& entry = box_of(one.user);
+      ++entry.sent;
+      self_->send(entry.box, judge_expired{{one}});
+    }
   }
 
   void maybe_passivate(const offer_passivation& x) {
@@ -345,8 +349,8 @@ private:
     x.first = x.last = m.appended;
     x.source = m.what->extension("origin");
     x.topic = m.what->extension("origintopic");
-    x.partition = number_in<std::int32_t>(m.what->extension("originpartition"));
-    x.offset = number_in<std::int64_t>(m.what->extension("originoffset"));
+    x.partition = number_in<std::int32_t>(m.what->extension("originpartition")).value_or(-1);
+    x.offset = number_in<std::int64_t>(m.what->extension("originoffset")).value_or(-1);
     return x;
   }
 
@@ -383,6 +387,9 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
       [=](const attach& x) {
         turn{self, *parts}.hand_on(x);
       },
+      [=](const judge_expired& x) {
+        turn{self, *parts}.wake_overdue(x);
+      },
       [=](const shard_saved& x) {
         turn{self, *parts}.saved(x);
       },
@@ -404,8 +411,11 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         auto& state = self->state;
         actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),
                        {}};
-        x.numbers = {
-            {"mailboxes", state.boxes.size()}, {"records", state.records}, {"next_offset", state.next_offset}, {"saved_offset", state.saved_offset}};
+        x.numbers = {{"mailboxes", state.boxes.size()},
+                     {"records", state.records},
+                     {"next_offset", state.next_offset},
+                     {"saved_offset", state.saved_offset},
+                     {"stopped", parts->log.why_stopped(state.birth.id).empty() ? 0 : 1}};
         return x;
       },
   };

@@ -6,6 +6,7 @@
 #include "actors/session.hpp"
 #include "actors/shard.hpp"
 #include "actors/writer.hpp"
+#include "runtime/huge_pages.hpp"
 #include "runtime/log.hpp"
 
 #include <caf/actor_registry.hpp>
@@ -61,6 +62,7 @@ public:
   void history(address, history_query, store_done<stored_history> done) override { done(stored_history{}); }
   void reap(reap_step, store_done<reaped> done) override { done(reaped{}); }
   void dead_letters(dead_letter_query, store_done<std::vector<dead_letter>> done) override { done(std::vector<dead_letter>{}); }
+  void stop_reading() override {}
   void stop() override {}
 };
 
@@ -105,6 +107,7 @@ int main(int argc, char** argv) {
   const std::size_t boxes = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 10'000;
   const int seconds = argc > 3 ? std::atoi(argv[3]) : 5;
   set_log_output("warn", "text");
+  prefer_huge_pages();
 
   config options;
   metrics counts;

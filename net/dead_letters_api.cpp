@@ -4,12 +4,12 @@
 #include "net/site.hpp"
 #include "runtime/address.hpp"
 #include "runtime/event_rules.hpp"
+#include "runtime/number_text.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
-#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,13 +26,6 @@ failure wrong(std::string_view field, std::string detail) {
   return {ec::malformed, std::string(field) + " " + std::move(detail), std::string(field)};
 }
 
-std::optional<std::uint64_t> whole_number(std::string_view text) {
-  std::uint64_t x = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), x);
-  if (text.empty() || read.ec != std::errc{} || read.ptr != text.data() + text.size()) return {};
-  return x;
-}
-
 /// One part of a filter by its name, as text. @returns what is wrong; a name that is none is.
 problem take(dead_letter_filter& into, std::string_view field, const std::string& value) {
   if (field == "after") {
@@ -47,7 +40,7 @@ problem take(dead_letter_filter& into, std::string_view field, const std::string
     if (!reason) return wrong(field, "is none of malformed, no-route, max-attempts, nacked, expired, overflow, poison");
     into.reason = *reason;
   } else if (field == "limit") {
-    const auto n = whole_number(value);
+    const auto n = number_in<std::uint64_t>(value);
     if (!n || *n < 1 || *n > limit_max) return failure{ec::malformed, "limit must be 1 to 1000", "limit"};
     into.limit = static_cast<std::size_t>(*n);
   } else if (field == "since" || field == "until") {

@@ -98,9 +98,19 @@ std::string outcome_text(const std::vector<publish_outcome>& outcomes) {
     if (body.back() != '[') body += ',';
     body += "{\"id\":";
     append_quoted(body, x.event_id);
-    body += ",\"accepted\":" + std::to_string(x.accepted) + ",\"duplicates\":" + std::to_string(x.duplicates) + '}';
+    body += ",\"accepted\":" + std::to_string(x.accepted) + ",\"duplicates\":" + std::to_string(x.duplicates);
+    body += x.unmatched ? ",\"unmatched\":true}" : "}";
   }
   return body + "]}";
+}
+
+/// For rules that match by them; the key is nobody's business.
+std::shared_ptr<const std::vector<header>> headers_of(const http_request& request) {
+  auto out = std::make_shared<std::vector<header>>();
+  for (const auto& x : request)
+    if (x.name() != http::field::authorization && x.name() != http::field::cookie)
+      out->push_back({std::string(x.name_string().data(), x.name_string().size()), std::string(x.value().data(), x.value().size())});
+  return out;
 }
 
 void publish(site& at, const http_request& request, http_reply done) {
@@ -108,7 +118,8 @@ void publish(site& at, const http_request& request, http_reply done) {
   auto events = read_events(at, request);
   if (!events) return done(problem_answer(events.error()));
   if (events->empty()) return done({202, "application/json", outcome_text({}), {}});
-  at.in.publish(std::move(*events), [done = std::move(done)](result<std::vector<publish_outcome>> outcome) {
+  auto headers = at.in.reads_headers() ? headers_of(request) : nullptr;
+  at.in.publish({std::move(*events), std::move(headers)}, [done = std::move(done)](result<std::vector<publish_outcome>> outcome) {
     done(outcome ? http_answer{202, "application/json", outcome_text(*outcome), {}} : problem_answer(outcome.error()));
   });
 }
@@ -139,6 +150,13 @@ void show_mailbox(site& at, const http_request& request, http_reply done) {
   at.look.mailbox(user, as_document(std::move(done)));
 }
 
+void reload(site& at, const http_request&, http_reply done) {
+  at.look.reload([done = std::move(done)](result<std::string> found) {
+    if (found) return done({200, "application/json", std::move(*found), {}});
+    done(found.error().code == ec::bad_config ? problem_answer(422, found.error()) : problem_answer(found.error()));
+  });
+}
+
 /// A path of the internal port. One that ends in '/' stands for everything below it.
 struct route {
   std::string_view path;
@@ -155,6 +173,7 @@ constexpr route routes[] = {
     {"/v1/dead-letters/requeue", http::verb::post, true, requeue_dead_letters},
     {"/v1/dead-letters/purge", http::verb::post, true, purge_dead_letters},
     {"/v1/dead-letters/", http::verb::get, true, show_dead_letter},
+    {"/v1/admin/reload", http::verb::post, true, reload},
     {"/metrics", http::verb::get, false,
      [](site& at, const http_request&, http_reply done) {
        at.look.refresh_metrics();

@@ -108,7 +108,7 @@ void append_message(std::string& out, const message& x, std::uint32_t attempt, b
   append_text_member(out, "type", what.type);
   append_text_member(out, "subject", what.subject);
   for (const auto& [name, value] : what.extensions)
-    if (name == "title" || name == "body" || name == "link") append_text_member(out, name, value);
+    if (name == "title" || name == "body" || name == "link" || name == "icon") append_text_member(out, name, value);
   append_text_member(out, "time", what.time);
   if (!what.data.empty()) {
     out += what.data_is_base64 ? ",\"data_base64\":" : ",\"data\":";

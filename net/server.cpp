@@ -5,6 +5,7 @@
 #include "net/http_session.hpp"
 #include "net/site.hpp"
 #include "runtime/log.hpp"
+#include "runtime/number_text.hpp"
 
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -12,7 +13,6 @@
 
 #include <sys/resource.h>
 
-#include <charconv>
 #include <future>
 #include <utility>
 
@@ -29,10 +29,8 @@ result<tcp::endpoint> endpoint_of(const std::string& text, const char* option) {
   const failure wrong{ec::bad_config, text + " is not an address such as 127.0.0.1:8000 or [::1]:8000", option};
   const auto colon = text.rfind(':');
   if (colon == text.npos) return wrong;
-  std::uint16_t port = 0;
-  const auto* end = text.data() + text.size();
-  const auto read = std::from_chars(text.data() + colon + 1, end, port);
-  if (read.ec != std::errc{} || read.ptr != end) return wrong;
+  const auto port = number_in<std::uint16_t>(std::string_view(text).substr(colon + 1));
+  if (!port) return wrong;
   auto host = text.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   if (host == "localhost") host = "127.0.0.1";
@@ -40,7 +38,7 @@ result<tcp::endpoint> endpoint_of(const std::string& text, const char* option) {
   boost::system::error_code error;
   const auto address = boost::asio::ip::make_address(host, error);
   if (error) return wrong;
-  return tcp::endpoint(address, port);
+  return tcp::endpoint(address, *port);
 }
 
 /// As many descriptors as we may have; a shell's soft limit is often 1024.

@@ -7,6 +7,7 @@
 #include "runtime/message.hpp"
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,6 +19,13 @@ struct publish_outcome {
   std::string event_id;
   std::size_t accepted = 0;    ///< messages made and durable
   std::size_t duplicates = 0;  ///< messages that were accepted before, within the dedup window
+  bool unmatched = false;      ///< there are routes, and none matches it
+};
+
+/// A request to publish.
+struct published {
+  std::vector<event> events;
+  std::shared_ptr<const std::vector<header>> headers{};  ///< where intake::reads_headers(), without credentials
 };
 
 /// POST /v1/events. The failure's field names the event and attribute ("[2].touser").
@@ -25,7 +33,9 @@ class intake {
 public:
   virtual ~intake() = default;
   /// `done` is called once, after the messages of all the events are fsynced; ec::queue_full when the log's queue is full, then nothing was taken.
-  virtual void publish(std::vector<event> events, std::function<void(result<std::vector<publish_outcome>>)> done) = 0;
+  virtual void publish(published what, std::function<void(result<std::vector<publish_outcome>>)> done) = 0;
+  /// Whether it matters what headers a request has. Any thread.
+  virtual bool reads_headers() const { return false; }
 };
 
 /// Which dead letters a request means: those of `ids`, else those that every given part lets through, oldest first.
@@ -50,6 +60,7 @@ public:
   virtual void dead_letter(std::string id, answer done) = 0;                     ///< GET /v1/dead-letters/<id>
   virtual void requeue_dead_letters(dead_letter_filter which, answer done) = 0;  ///< ec::unsupported: one that cannot be
   virtual void purge_dead_letters(dead_letter_filter which, answer done) = 0;
+  virtual void reload(answer done) = 0;  ///< POST /v1/admin/reload; ec::bad_config: nothing has changed
   /// GET /health/ready: the reasons why not, empty when ready. Any thread, does not block.
   virtual std::vector<std::string> not_ready() const = 0;
   virtual bool started() const = 0;  ///< GET /health/startup

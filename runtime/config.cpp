@@ -3,10 +3,11 @@
 #include "runtime/config.hpp"
 
 #include "runtime/config_file.hpp"
+#include "runtime/number_text.hpp"
 #include "runtime/options.hpp"
+#include "runtime/routes.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <set>
@@ -19,7 +20,7 @@ namespace {
 using sv = std::string_view;
 using problem = std::optional<failure>;
 
-constexpr std::size_t sources_max = 100;
+constexpr std::size_t sources_max = 100, routes_max = 10'000;
 constexpr std::size_t secret_file_bytes_max = 64 * 1024;
 constexpr sv variable_prefix = "DOORSTEP_";
 
@@ -45,10 +46,8 @@ option_path split_path(sv path) {
   auto rest = path.substr(std::min(out.section.size() + 1, path.size()));
   if (out.section == "sources") {
     const auto number = rest.substr(0, rest.find('.'));
-    std::size_t row = 0;
-    const auto [end, wrong] = std::from_chars(number.data(), number.data() + number.size(), row);
-    if (wrong == std::errc{} && end == number.data() + number.size()) {
-      out.row = row;
+    if (const auto row = number_in<std::size_t>(number)) {
+      out.row = *row;
       rest.remove_prefix(std::min(number.size() + 1, rest.size()));
     }
   }
@@ -106,6 +105,11 @@ public:
     if (!settings) return settings.error();
     for (const auto& x : *settings) {
       const said by{layer::file, "", x.key, x.at};
+      if (x.path == "routes" || x.path.starts_with("routes.")) {
+        if (auto wrong = route_setting(x)) return wrong;
+        continue;
+      }
+      if (x.path == "routing.fallback") fallback_places_ = x.items;
       if (auto wrong = x.is_table ? table(x, by) : setting(x.path, by, &x.value, "")) return wrong;
     }
     return std::nullopt;
@@ -143,7 +147,9 @@ public:
     if (out_.http.listen == out_.internal.listen && !out_.http.listen.ends_with(":0")) {
       return wrong_value("internal.listen", "internal.listen is the same as http.listen");
     }
-    return sources();
+    if (auto wrong = sources()) return wrong;
+    if (auto wrong = mirror()) return wrong;
+    return routes();
   }
 
   config take() { return std::move(out_); }
@@ -295,6 +301,40 @@ private:
     return std::nullopt;
   }
 
+  /// `[[routes]]` stand in the file only, and are not options: what is below them is theirs.
+  problem route_setting(const file_setting& x) {
+    constexpr sv head = "routes.";
+    const auto rest = sv(x.path).substr(std::min(head.size(), x.path.size()));
+    const auto number = rest.substr(0, rest.find('.'));
+    const auto* list = std::get_if<std::vector<std::string>>(&x.value);
+    if (rest.empty() && list != nullptr && list->empty()) return std::nullopt;
+    const auto row = number_in<std::size_t>(number);
+    if (!row) return bad(in_file(x), x.key, "routes are written [[routes]], one block a rule");
+    if (*row >= routes_max) return bad(in_file(x), x.key, "there can be " + std::to_string(routes_max) + " routes at most");
+    if (*row >= routes_.size()) routes_.resize(*row + 1);
+    const auto fault = take_route_setting(routes_[*row], rest.substr(std::min(number.size() + 1, rest.size())), x);
+    return fault ? problem(bad(in_file(x), fault->at, fault->what)) : std::nullopt;
+  }
+  static said in_file(const file_setting& x) { return {layer::file, "", x.key, x.at}; }
+
+  problem routes() {
+    if (routes_.empty()) return std::nullopt;
+    const auto by = said_.find("routing.fallback");
+    placed_texts fallback;
+    for (std::size_t i = 0; i < out_.routing.fallback.size(); ++i) {
+      const bool in_list = by != said_.end() && by->second.by == layer::file && i < fallback_places_.size();
+      fallback.push_back({out_.routing.fallback[i], in_list ? fallback_places_[i] : file_place{}});
+    }
+    auto made = compile_routes(routes_, out_.routing, fallback);
+    if (made) {
+      out_.routes = std::move(*made);
+      return std::nullopt;
+    }
+    const auto& [where, inside] = made.error();
+    if (where.at.line == 0) return wrong_value("routing.fallback", where.what);
+    return bad({layer::file, "", where.at, where.at}, place_inside(text_, where.at, inside), where.what);
+  }
+
   problem sources() {
     std::set<std::string> names;
     for (std::size_t row = 0; row < out_.sources.size(); ++row) {
@@ -310,9 +350,39 @@ private:
     return std::nullopt;
   }
 
+  /// Where no brokers are named it goes where the log is, or where the first source reads.
+  problem mirror() {
+    auto& x = out_.dead_letters;
+    if (x.mirror_topic.empty()) return std::nullopt;
+    const bool log_in_kafka = out_.log.engine == "kafka";
+    if (x.mirror_brokers.empty()) {
+      const auto borrow = [&](const std::string& brokers, const std::vector<std::string>& kafka_options) {
+        x.mirror_brokers = brokers;
+        if (x.mirror_kafka_options.empty()) x.mirror_kafka_options = kafka_options;
+      };
+      if (log_in_kafka)
+        borrow(out_.log.brokers, out_.log.kafka_options);
+      else if (!out_.sources.empty())
+        borrow(out_.sources.front().brokers, out_.sources.front().kafka_options);
+    }
+    if (x.mirror_brokers.empty())
+      return wrong_value(
+          "dead_letters.mirror_topic",
+          "dead_letters.mirror_topic needs dead_letters.mirror_brokers: there is neither a log in Kafka nor a source to take them from");
+    if (log_in_kafka && x.mirror_topic == out_.log.topic)
+      return wrong_value("dead_letters.mirror_topic", "dead_letters.mirror_topic is log.topic, which nobody else may write to");
+    for (const auto& source : out_.sources)
+      if (source.brokers == x.mirror_brokers && std::find(source.topics.begin(), source.topics.end(), x.mirror_topic) != source.topics.end())
+        return wrong_value("dead_letters.mirror_topic", "dead_letters.mirror_topic is read by the source " + in_quotes(source.name) +
+                                                            ", so dead letters would come back for ever");
+    return std::nullopt;
+  }
+
   sv text_, name_;
   config out_;
   std::map<std::string, said> said_;
+  std::vector<route_config> routes_;
+  std::vector<file_place> fallback_places_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -56,10 +57,11 @@ struct delivery_config {
   milliseconds receipt_delay{3'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
   milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
-  std::size_t backlog_max = 256;         ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::string order = "window";          ///< or "strict": one in flight, or "latest": the newest of a key
-  std::size_t max_attempts = 0;          ///< 0 = never given up
-  milliseconds ttl{0};                   ///< 0 = none
+  std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::string order = "window";   ///< or "strict": one in flight, or "latest": the newest of a key
+  std::size_t max_attempts = 0;   ///< 0 = never given up
+  milliseconds ttl{0};            ///< 0 = none
+  milliseconds expiry_interval{60'000};
   std::size_t mailbox_messages_max = 0;  ///< 0 = no limit
   std::size_t mailbox_bytes_max = 0;     ///< of attributes and data; 0 = no limit
   std::string overflow = "dead_letter_oldest";
@@ -105,6 +107,16 @@ struct store_config {
   std::size_t cache_bytes = 64 * 1024 * 1024;
 };
 
+struct dead_letters_config {
+  milliseconds retention{std::chrono::hours{24 * 90}};  ///< 0 = for ever
+  std::string mirror_topic;                             ///< empty = no mirror
+  std::string mirror_brokers;                           ///< empty = the log's, or the first source's; filled in when the configuration is loaded
+  std::vector<std::string> mirror_kafka_options;        ///< "name=value" handed to librdkafka as they are; filled in with the brokers
+  std::size_t mirror_batch_max = 256;                   ///< dead letters read, produced and marked together
+  std::size_t mirror_bytes_max = 4 * 1024 * 1024;
+  milliseconds mirror_interval{1'000};
+};
+
 struct source_config {
   std::string name;  ///< defaults to the first topic; part of every record's origin, so do not rename
   std::string brokers;
@@ -125,10 +137,24 @@ struct source_config {
   std::vector<std::string> kafka_options;  ///< "name=value" handed to librdkafka as they are
 };
 
+class route_table;
+
+/// What holds for all of `[[routes]]`; without any of them nothing of it does, but fan_out_step.
+struct routing_config {
+  std::string match = "first";     ///< or "all"
+  std::string unmatched = "drop";  ///< or "dead_letter", "fallback"
+  std::vector<std::string> fallback;
+  std::size_t recipients_max = 100'000;         ///< of one event
+  std::size_t text_bytes_max = 4096;            ///< of a rendered text
+  std::size_t fan_out_step = 1000;              ///< entries that are appended before others get their turn
+  std::size_t fan_out_bytes = 4 * 1024 * 1024;  ///< and bytes, of one event: each entry has the whole of it
+};
+
 struct runtime_config {
   std::size_t lanes = 0;    ///< 0 = half the cores, at least one
   std::size_t workers = 1;  ///< threads of the scheduler for everything that is not on a lane
   milliseconds drain_timeout{10'000};
+  bool huge_pages = true;                ///< where the system has them
   milliseconds reconnect_spread{5'000};  ///< clients are told to come back after a random part of this
 };
 
@@ -149,10 +175,13 @@ struct config {
   delivery_config delivery;
   log_config log;
   store_config store;
+  dead_letters_config dead_letters;
   runtime_config runtime;
   log_output_config logging;
   demo_config demo;
+  routing_config routing;
   std::vector<source_config> sources;
+  std::shared_ptr<const route_table> routes;  ///< null without `[[routes]]`
 };
 
 /// One `--set name=value` or a flag that stands for one, and where it came from for the error text.
@@ -167,6 +196,9 @@ struct override_value {
 /// @returns ec::bad_config whose detail is "file:line:column: what" with the line and a caret under the place, ready to print.
 result<config> load_config(std::string_view file_text, std::string_view file_name, const std::vector<std::string>& environment,
                            const std::vector<override_value>& flags);
+
+/// Names of the options that differ, but those that a reload puts in force together with the rules.
+std::vector<std::string> options_for_restart(const config& running, const config& wanted);
 
 /// conf/doorstep.toml: every option, commented with its sentence, equal to the defaults.
 std::string default_config_text();

@@ -84,7 +84,7 @@ public:
   void table(const toml::value& x, const std::string& path, std::string_view key) {
     if (!path.empty()) {
       const auto at = place_of(x.location());
-      out_.push_back({path, true, other_value{"a table"}, key_place(text_, key, at, true), at});
+      out_.push_back({path, true, other_value{"a table"}, key_place(text_, key, at, true), at, {}});
     }
     for (const auto& [name, value] : x.as_table()) member(value, path.empty() ? name : path + "." + name, name);
   }
@@ -107,7 +107,9 @@ private:
       return;
     }
     const auto at = place_of(x.location());
-    out_.push_back({path, false, value_of(x), key_place(text_, key, at, false), at});
+    out_.push_back({path, false, value_of(x), key_place(text_, key, at, false), at, {}});
+    if (x.is_array())
+      for (const auto& item : x.as_array()) out_.back().items.push_back(place_of(item.location()));
   }
 
   std::string_view text_;
@@ -147,6 +149,18 @@ std::string without_secret(std::string_view text, std::size_t number) {
 }
 
 }  // namespace
+
+file_place place_inside(std::string_view text, const file_place& at, std::size_t inside) {
+  if (at.line == 0 || inside == 0) return at;
+  const auto line = line_of(text, at.line);
+  const auto begin = at.column - 1;
+  if (begin >= line.size() || (line[begin] != '"' && line[begin] != '\'')) return at;
+  const auto end = line.find(line[begin], begin + 1);
+  const auto column = begin + 1 + inside;
+  if (end == std::string_view::npos || end == begin + 1 || column >= end || line.substr(begin, end - begin).find('\\') != std::string_view::npos)
+    return at;
+  return {at.line, column + 1, end - column};
+}
 
 std::string show_place(std::string_view text, std::string_view file_name, const file_place& place, std::string_view what) {
   const auto line = without_secret(text, place.line);

@@ -23,12 +23,16 @@ struct file_setting {
   std::string path;       ///< "http.listen", "sources.0.brokers", or a table's own "http", "sources.0"
   bool is_table = false;  ///< then it has no value
   option_value value;
-  file_place key, at;  ///< where its name and its value stand
+  file_place key, at;               ///< where its name and its value stand
+  std::vector<file_place> items{};  ///< of a list of texts
 };
 
 /// In the order of the file, tables before what is in them.
 /// @returns ec::bad_config with a detail ready to print when it is not TOML.
 result<std::vector<file_setting>> read_config_file(std::string_view text, std::string_view file_name);
+
+/// `at` where a text begins, moved to the byte `inside` of it where the text stands in one line as it is, without escapes.
+file_place place_inside(std::string_view text, const file_place& at, std::size_t inside);
 
 /// "doorstep.toml:12:3: what", the line, and a caret under the place. The value of a secret option is never shown.
 std::string show_place(std::string_view text, std::string_view file_name, const file_place& place, std::string_view what);

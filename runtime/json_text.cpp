@@ -55,9 +55,14 @@ std::string_view skip_blanks(std::string_view x) {
 
 /// Length of the string token at the front.
 std::size_t string_length(std::string_view x) {
-  std::size_t at = x.find_first_of("\"\\", 1);
-  while (x[at] == '\\') at = x.find_first_of("\"\\", at + 2);
-  return at + 1;
+  // Two searches for one character each are many times as quick as one for either of two.
+  std::size_t at = 1, quote = x.find('"', at);
+  while (true) {
+    const auto slash = x.substr(at, quote - at).find('\\');
+    if (slash == std::string_view::npos) return quote + 1;
+    at += slash + 2;
+    if (at > quote) quote = x.find('"', at);
+  }
 }
 
 /// Length of the value at the front.

@@ -59,6 +59,8 @@ struct message {
   std::shared_ptr<const event> what;
   unix_ms appended;
   std::uint32_t requeue = 0;
+  std::shared_ptr<const origin_partition> from{};  ///< the source partition; null over HTTP, of a requeued one, and where an old store has none
+  std::int64_t from_offset = -1;
   std::shared_ptr<const delivery_terms> terms{};  ///< null where the configuration says it all
 };
 using message_ptr = std::shared_ptr<const message>;

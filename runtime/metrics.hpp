@@ -48,15 +48,16 @@ public:
   // along the data's way
   counter records_in, records_routed, records_no_recipient, records_malformed;
   counter published_in;  ///< events over HTTP
+  counter unmatched;     ///< events that no rule matches
   counter appended, duplicates, replays, append_failures;
   counter log_commits, store_commits;  ///< transactions, each one fsync
   counter pushed, redelivered, acked, ack_repeats, nacked, dead, ack_timeouts;
   counter attempts_exhausted, given_up_nacked, expired, overflowed, poisoned;  ///< dead letters of messages, by reason
   counter superseded;
-  counter dead_requeued, dead_purged;
+  counter dead_requeued, dead_purged, dead_mirrored;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;
-  counter retained_out;  ///< messages that retention removed
+  counter retained_out, dead_retained_out, log_retained_out;  ///< messages, dead letters, log records that retention removed
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
   counter http_requests, http_refused;
   gauge mailboxes, sessions, in_flight;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Option values: from TOML, from the text of a flag or an environment variable, and back to text. What is wrong is said in a sentence. Pure, any thread.
+#include "runtime/number_text.hpp"
 #include "runtime/options.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -195,11 +195,8 @@ problem set_option_text(const option& which, config& in, std::size_t row, sv tex
       if (text == "true" || text == "false") return set_option(which, in, row, text == "true");
       return text_of(which.name, " is true or false, not ", in_quotes(text));
     case option_kind::count: {
-      std::int64_t x = 0;
-      const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), x);
-      if (text.empty() || wrong != std::errc{} || end != text.data() + text.size())
-        return text_of(which.name, " is a whole number, not ", in_quotes(text));
-      return set_number(which, in, row, x);
+      const auto x = number_in<std::int64_t>(text);
+      return x ? set_number(which, in, row, *x) : text_of(which.name, " is a whole number, not ", in_quotes(text));
     }
     case option_kind::texts: return set_texts(which, in, row, split_list(text));
     default: return set_option(which, in, row, std::string(text));
@@ -252,6 +249,21 @@ sv nearest_name(sv typed, std::span<const sv> names) {
     }
   }
   return best;
+}
+
+std::vector<std::string> options_for_restart(const config& running, const config& wanted) {
+  config a = running, b = wanted;
+  std::vector<std::string> out;
+  const auto compare = [&](const option& x, std::size_t row, std::string name) {
+    if (option_text(x, a, row) != option_text(x, b, row)) out.push_back(std::move(name));
+  };
+  for (const auto& x : all_options())
+    if (!x.of_source() && (x.section() != "routing" || x.key().starts_with("fan_out_"))) compare(x, 0, std::string(x.name));
+  if (a.sources.size() != b.sources.size()) out.emplace_back("sources");
+  for (std::size_t row = 0; row < std::min(a.sources.size(), b.sources.size()); ++row)
+    for (const auto& x : all_options())
+      if (x.of_source()) compare(x, row, text_of("sources.", std::to_string(row), ".", x.key()));
+  return out;
 }
 
 }  // namespace doorstep

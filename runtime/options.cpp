@@ -103,6 +103,8 @@ constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 3> orders{"window", "strict", "latest"};
 constexpr std::array<sv, 2> overflows{"dead_letter_oldest", "reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
+constexpr std::array<sv, 2> route_matches{"first", "all"};
+constexpr std::array<sv, 3> unmatched{"drop", "dead_letter", "fallback"};
 constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
 
 constexpr std::int64_t kib = 1024, mib = 1024 * kib, gib = 1024 * mib;
@@ -227,6 +229,8 @@ constexpr option options[] = {
         "delivery.ttl", in<&c::delivery, &delivery_config::ttl>, 0, 3650 * day,
         "How long after its append a message may still be pushed, unless its expirytime says otherwise; then it goes to the dead letters. 0 = for "
         "ever."),
+    duration("delivery.expiry_interval", in<&c::delivery, &delivery_config::expiry_interval>, 100, day,
+             "How often messages past their expirytime or ttl are looked for, also of users who are not there."),
     count("delivery.mailbox_messages_max", in<&c::delivery, &delivery_config::mailbox_messages_max>, 0, 1'000'000'000,
           "Unacked messages of one user; 0 = no limit. It is kept while the mailbox is in memory: what came meanwhile is judged when the user "
           "connects."),
@@ -303,9 +307,50 @@ constexpr option options[] = {
          "The memory those messages may take; what was on its way to a shard when it was reached comes on top."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
 
+    choice(
+        "routing.match", in<&c::routing, &routing_config::match>, route_matches, {},
+        "Whether an event goes by the first of [[routes]] that matches it, or by all that do. One address gets one message of an event, by the first "
+        "rule that names it."),
+    choice("routing.unmatched", in<&c::routing, &routing_config::unmatched>, unmatched, {},
+           "What becomes of an event that no rule matches, where there are [[routes]]: it is dropped and counted, put among the dead letters, or "
+           "sent to "
+           "those of routing.fallback."),
+    texts("routing.fallback", in<&c::routing, &routing_config::fallback>,
+          "Who gets those events then, written as in a rule's \"to\"; \"touser\" are those whom the event names itself.", check_present),
+    count("routing.recipients_max", in<&c::routing, &routing_config::recipients_max>, 1, 1'000'000,
+          "Recipients of one event by rules; one with more is refused, or goes to the dead letters as malformed."),
+    size("routing.text_bytes_max", in<&c::routing, &routing_config::text_bytes_max>, 64, 64 * kib,
+         "Size of a title, body, link or icon that a rule renders; longer ones are cut."),
+    count("routing.fan_out_step", in<&c::routing, &routing_config::fan_out_step>, 1, 1'000'000,
+          "Messages made of one batch before other batches and publishers get their turn."),
+    size("routing.fan_out_bytes", in<&c::routing, &routing_config::fan_out_bytes>, kib, gib,
+         "Size of the messages made of one event before others get their turn; each of its messages has the whole event, as it is rendered."),
+    duration("dead_letters.retention", in<&c::dead_letters, &dead_letters_config::retention>, 0, 3650 * day,
+             "How long dead letters stay after they were given up, requeued ones too; looked for every store.retention_interval. One that a mirror "
+             "is to have stays until "
+             "it has it. 0 = for ever."),
+    text("dead_letters.mirror_topic", in<&c::dead_letters, &dead_letters_config::mirror_topic>,
+         "A Kafka topic that every dead letter is produced to as well, whole, with the id as its key and the reason in headers; what was kept before "
+         "it was "
+         "set goes there too. The topic must be there, or the brokers make it. Empty = none.",
+         check_name),
+    text("dead_letters.mirror_brokers", in<&c::dead_letters, &dead_letters_config::mirror_brokers>,
+         "The brokers of that topic, as host:port, separated by commas. Empty = those of a log in Kafka, else of the first source, with their "
+         "options."),
+    secret(texts("dead_letters.mirror_kafka_options", in<&c::dead_letters, &dead_letters_config::mirror_kafka_options>,
+                 "Further options of librdkafka for it, each as \"name=value\".", check_kafka_option)),
+    count("dead_letters.mirror_batch_max", in<&c::dead_letters, &dead_letters_config::mirror_batch_max>, 1, 10'000,
+          "Dead letters that are in memory at a time on their way to the mirror; the others wait in the store."),
+    size("dead_letters.mirror_bytes_max", in<&c::dead_letters, &dead_letters_config::mirror_bytes_max>, 64 * kib, gib,
+         "The memory those may take; one dead letter may be larger."),
+    duration("dead_letters.mirror_interval", in<&c::dead_letters, &dead_letters_config::mirror_interval>, 10, hour,
+             "How often dead letters that are not mirrored yet are looked for."),
+
     count("runtime.lanes", in<&c::runtime, &runtime_config::lanes>, 0, 256,
           "Threads that carry shards, mailboxes and sessions; 0 = half the cores, at least one."),
     count("runtime.workers", in<&c::runtime, &runtime_config::workers>, 1, 256, "Threads for everything that is not on a lane."),
+    boolean("runtime.huge_pages", in<&c::runtime, &runtime_config::huge_pages>,
+            "Keep the program's memory on huge pages (transparent ones, as madvise asks for): less CPU a message, some MiB more memory."),
     duration("runtime.drain_timeout", in<&c::runtime, &runtime_config::drain_timeout>, 100, hour, "How long a stop may take to flush and commit."),
     duration("runtime.reconnect_spread", in<&c::runtime, &runtime_config::reconnect_spread>, 0, hour,
              "At a stop clients are told to come back after a random part of this."),
@@ -362,6 +407,8 @@ constexpr section_row sections[] = {
     {"delivery", "Pushing, acks and retries."},
     {"log", "The mailbox log, which every message goes through."},
     {"store", "What is owed, delivered and given up."},
+    {"routing", "What holds for all routes: rules in [[routes]] blocks, which say who gets which events (docs/routes.md)."},
+    {"dead_letters", "Records and messages that were given up."},
     {"runtime", "Threads and stopping."},
     {"logging", "Lines about what happens."},
     {"demo", "The demo page."},

@@ -8,10 +8,10 @@
 
 namespace doorstep {
 
-void outages::begin(const std::string& part, const std::string& why, const std::string& effect) {
+void outages::begin(const std::string& part, const std::string& why, const std::string& effect, effect_on whom) {
   {
     const std::lock_guard lock(mutex_);
-    if (!away_.try_emplace(part, outage{why, effect, wall_now(), std::chrono::steady_clock::now()}).second) return;
+    if (!away_.try_emplace(part, outage{why, effect, wall_now(), std::chrono::steady_clock::now(), whom}).second) return;
     show_(part, true);
   }
   log_line(log_level::warn, "outage", "began").with("part", part).with("why", why).with("effect", effect);
@@ -40,7 +40,8 @@ std::vector<std::string> outages::reasons() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> out;
   out.reserve(away_.size());
-  for (const auto& [part, x] : away_) out.push_back(part + " is away since " + rfc3339_of(x.since) + ": " + x.why + "; " + x.effect);
+  for (const auto& [part, x] : away_)
+    if (x.whom == effect_on::readiness) out.push_back(part + " is away since " + rfc3339_of(x.since) + ": " + x.why + "; " + x.effect);
   return out;
 }
 

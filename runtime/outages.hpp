@@ -5,6 +5,7 @@
 
 #include "runtime/ids.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -18,8 +19,12 @@ public:
   /// @param show sets the gauge of a part.
   explicit outages(std::function<void(const std::string& part, bool away)> show) : show_(std::move(show)) {}
 
+  enum class effect_on : std::uint8_t {
+    readiness,  ///< who asks for readiness is told
+    nobody,     ///< the server takes and delivers as if it were there: a line and the gauge only
+  };
   /// `part` ("store", "log", "source orders") does not work: why, and what the server does meanwhile. Nothing new while it is known to be away.
-  void begin(const std::string& part, const std::string& why, const std::string& effect);
+  void begin(const std::string& part, const std::string& why, const std::string& effect, effect_on whom = effect_on::readiness);
   /// It works again. Nothing new where it did.
   void end(const std::string& part);
 
@@ -32,6 +37,7 @@ private:
     std::string why, effect;
     unix_ms since;
     steady_time began;
+    effect_on whom;
   };
   const std::function<void(const std::string&, bool)> show_;
   mutable std::mutex mutex_;

@@ -135,6 +135,9 @@ public:
   void recount(sequence marks_top);
   /// The store's count since. What was delivered meanwhile is added. @returns false where that cannot be exact yet: ask again.
   bool recounted(const stored_mailbox& x, outbox_effects& out);
+  /// A look through the store found these past their time, whoever is there: what is still owed is given up (rule 13). What a session has in flight is left to its next
+  /// push. @param candidates seqs rising
+  void expire(const std::vector<message_ptr>& candidates, steady_time now, outbox_effects& out);
   /// Something that is saved with the record has changed.
   void write_record() { make_dirty(true); }
 

@@ -25,6 +25,12 @@ dead_letter dead_letter_of(const given_up& x, unix_ms now) {
   d.attempts = x.attempts;
   d.requeue = x.what->requeue;
   d.terms = x.what->terms;
+  if (x.what->from) {
+    d.source = x.what->from->source;
+    d.topic = x.what->from->topic;
+    d.partition = x.what->from->partition;
+    d.offset = x.what->from_offset;
+  }
   return d;
 }
 
@@ -60,6 +66,28 @@ bool outbox::fails_too_often(entry& x) const {
   if (x.failures < std::numeric_limits<std::uint16_t>::max()) ++x.failures;
   const auto most = x.what->terms && x.what->terms->max_attempts ? *x.what->terms->max_attempts : options_.max_attempts;
   return most != 0 && x.failures >= most;
+}
+
+/// Rule 13, of what nobody asks for. Beyond what was counted a message has not been heard of yet; beyond `known_` each one given up is a hole in the cursor.
+void outbox::expire(const std::vector<message_ptr>& candidates, steady_time now, outbox_effects& out) {
+  const auto leaving_before = leaving_.size();
+  for (const auto& x : candidates) {
+    if (x->seq > counted_ || leaving_.size() >= leaving_max()) break;
+    if (cursor_.is_acked(x->seq) || !is_expired(*x, now)) continue;
+    if (cursor_.above().size() >= options_.holes_max) raise_floor();
+    if (cursor_.above().size() >= options_.holes_max) break;
+    const auto in_flight = std::find_if(flight_.begin(), flight_.end(), [&](const entry& y) { return y.what->seq == x->seq; });
+    if (in_flight != flight_.end()) {
+      if (attached_ == 0) give_up_in_flight(&*in_flight, dead_reason::expired, {});
+      continue;
+    }
+    const auto queued = std::find_if(queue_.begin(), queue_.end(), [&](const message_ptr& y) { return y->seq == x->seq; });
+    if (queued != queue_.end()) queue_.erase(queued);
+    give_up({.what = x}, dead_reason::expired, {});
+  }
+  if (leaving_.size() == leaving_before) return;
+  raise_floor();
+  fill(now, out);
 }
 
 /// Until its dead letter is on its way to the store, an ack is in time.

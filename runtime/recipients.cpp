@@ -155,21 +155,37 @@ result<event> event_from_cloudevent(const record_view& record, std::string_view 
 
 }  // namespace
 
-result<routed_event> route_record(const record_view& record, const source_config& source) {
+result<event> read_record(const record_view& record, const source_config& source) {
   const auto value = record.value.value_or(std::string_view());
-  const bool plain = source.format == "json";
-  if (plain && !record.value) return wrong("value", "the record is a tombstone: it has no value");
+  if (source.format != "json") return event_from_cloudevent(record, value);
+  if (!record.value) return wrong("value", "the record is a tombstone: it has no value");
+  return event_from_plain(record, source, value);
+}
 
-  auto parsed = plain ? event_from_plain(record, source, value) : event_from_cloudevent(record, value);
+result<std::vector<address>> named_recipients(const event& what, const record_view* record, const source_config* source) {
+  auto touser = what.extension("touser");
+  std::vector<address> to;
+  if (record == nullptr || source == nullptr) {
+    if (!touser.empty())
+      if (auto bad = add_from_text(to, touser)) return std::move(*bad);
+    return each_once(std::move(to));
+  }
+  if (touser.empty()) touser = header_value(*record, "touser");
+  const std::string_view body = source->format == "json" ? record->value.value_or(std::string_view())
+                                : what.data_is_base64    ? std::string_view()
+                                                         : std::string_view(what.data);
+  auto found = recipients(touser, body, *record, *source);
+  if (!found) return found;
+  return each_once(std::move(*found));
+}
+
+result<routed_event> route_record(const record_view& record, const source_config& source) {
+  auto parsed = read_record(record, source);
   if (!parsed) return std::move(parsed).error();
   routed_event out{std::make_shared<const event>(std::move(*parsed)), {}};
-
-  auto touser = out.what->extension("touser");
-  if (touser.empty()) touser = header_value(record, "touser");
-  const std::string_view body = plain ? value : out.what->data_is_base64 ? std::string_view() : std::string_view(out.what->data);
-  auto to = recipients(touser, body, record, source);
+  auto to = named_recipients(*out.what, &record, &source);
   if (!to) return std::move(to).error();
-  out.to = each_once(std::move(*to));
+  out.to = std::move(*to);
   auto terms = delivery_terms_of(*out.what);
   if (!terms) return std::move(terms).error();
   out.terms = std::move(*terms);
@@ -177,12 +193,10 @@ result<routed_event> route_record(const record_view& record, const source_config
 }
 
 result<std::vector<address>> recipients_of(const event& what) {
-  std::vector<address> to;
-  const auto touser = what.extension("touser");
-  if (touser.empty()) return wrong("touser", "touser is missing: it names the recipient, or several, separated by commas");
-  if (auto bad = add_from_text(to, touser)) return std::move(*bad);
-  if (to.empty()) return wrong("touser", "touser names nobody");
-  return each_once(std::move(to));
+  if (what.extension("touser").empty()) return wrong("touser", "touser is missing: it names the recipient, or several, separated by commas");
+  auto to = named_recipients(what, nullptr, nullptr);
+  if (to && to->empty()) return wrong("touser", "touser names nobody");
+  return to;
 }
 
 }  // namespace doorstep

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a source record to an event and its addresses. Pure: the ROUTER calls it. Routes (rules) will widen this room.
+// From a source record to an event and its addresses. Pure: the ROUTER calls it. Rules that name others are in routes.hpp.
 #pragma once
 
 #include "runtime/config.hpp"
@@ -42,6 +42,10 @@ struct routed_event {
 /// source.recipient_pointer (a string, a whole number, or an array of them) into a CloudEvent's data or a plain value, else the key when source.recipient_key.
 /// @returns ec::malformed with the reason where it cannot be understood (also a bad recipient id); an empty `to` where it names nobody.
 result<routed_event> route_record(const record_view& record, const source_config& source);
+/// The event alone, for those whose recipients rules name.
+result<event> read_record(const record_view& record, const source_config& source);
+/// Whom the event names by itself, as route_record() finds them; without a record (it came over HTTP: both null) only by `touser`. Empty where it names nobody.
+result<std::vector<address>> named_recipients(const event& what, const record_view* record, const source_config* source);
 
 /// The same for an event that came over HTTP: only `touser`. ec::malformed with field "touser" when it is missing or bad.
 result<std::vector<address>> recipients_of(const event& what);

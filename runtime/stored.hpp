@@ -67,15 +67,31 @@ struct stored_history {
   sequence gone_to;  ///< messages up to here may be gone by retention; 0: none ever went
 };
 
-/// A bounded step of retention: of the oldest messages some are looked at, and those that nobody is owed go.
+enum class reap_kind : std::uint8_t {
+  messages,      ///< of the oldest messages, those that nobody is owed go
+  dead_letters,  ///< those that died before `before` go, requeued ones too
+  expired_named,  ///< messages whose event named a time (expirytime) that is before `before`: those still owed are told, the others need not be looked at again
+  expired_by_age  ///< messages that were appended before `before` (delivery.ttl) and name no later time: those still owed are told
+};
+/// A bounded step through what is stored.
 struct reap_step {
-  unix_ms before;           ///< only what was appended earlier
+  unix_ms before;           ///< only what was appended (died, was to be pushed) earlier
   std::string from{};       ///< reaped::next of the step before; empty: from the oldest on
-  std::size_t limit = 500;  ///< messages looked at
+  std::size_t limit = 500;  ///< looked at
+  reap_kind what = reap_kind::messages;
+  bool mirrored_only = false;  ///< dead letters that the mirror does not have stay
+  unix_ms now{};               ///< expired_by_age: by which a time that is named is judged
+};
+/// Messages of a user from `first` to `last`, some of which are past their time and still owed.
+struct overdue {
+  address user;
+  sequence first, last;
 };
 struct reaped {
-  std::size_t removed = 0, kept = 0;  ///< kept: still owed to somebody, or still needed by the log
+  std::size_t removed = 0, kept = 0;  ///< kept: still owed to somebody, or still needed by the log or the mirror
   std::string next{};                 ///< where the next step goes on; empty: nothing older than `before` is left to look at
+  std::vector<overdue> expired{};     ///< one a user
+  std::string again{};                ///< expired_by_age: a later pass may begin here, since all before this is settled
 };
 
 }  // namespace doorstep

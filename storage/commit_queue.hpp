@@ -29,6 +29,7 @@ struct append_work {
 struct reap_work {
   reap_step step;
   reaped outcome;
+  std::vector<std::uint64_t> stored{};  ///< of a log beside its store: how far that is, by shard; nothing at or above is taken
 };
 /// One write() on its way to the next commit, or one reap(): then the batch is empty.
 struct store_work {
@@ -37,8 +38,8 @@ struct store_work {
   std::vector<message_ptr> duplicates{};  ///< of batch.messages; filled in by the commit where the batch asks for it
   std::shared_ptr<reap_work> reap{};
 };
-inline store_work reap_work_of(reap_step step, store_done<reaped> done) {
-  auto work = std::make_shared<reap_work>(reap_work{std::move(step), {}});
+inline store_work reap_work_of(reap_step step, store_done<reaped> done, std::vector<std::uint64_t> stored = {}) {
+  auto work = std::make_shared<reap_work>(reap_work{std::move(step), {}, std::move(stored)});
   auto tell = [work, done = std::move(done)](const result<void>& x) { x ? done(std::move(work->outcome)) : done(x.error()); };
   return {{}, std::move(tell), {}, std::move(work)};
 }

@@ -6,8 +6,8 @@
 
 namespace doorstep {
 
-embedded_log::embedded_log(std::shared_ptr<sqlite_database> database) : database_(std::move(database)) {}
-embedded_log::~embedded_log() { database_->stop_log(); }
+embedded_log::embedded_log(std::shared_ptr<sqlite_database> database, bool alone) : database_(std::move(database)), alone_(alone) {}
+embedded_log::~embedded_log() { stop(); }
 
 std::uint32_t embedded_log::shard_count() const { return database_->shard_count(); }
 std::uint32_t embedded_log::generation() const { return database_->generation(); }
@@ -22,6 +22,14 @@ void embedded_log::close_shard(shard_id shard) { database_->close_shard(shard); 
 std::uint64_t embedded_log::end_offset(shard_id shard) const { return database_->end_offset(shard); }
 std::size_t embedded_log::queued() const { return database_->queued(); }
 std::size_t embedded_log::queue_max() const { return database_->queue_max(); }
-void embedded_log::stop() { database_->stop_log(); }
+void embedded_log::stored(shard_id shard, std::uint64_t next_offset) { database_->stored(shard, next_offset); }
+void embedded_log::reap(reap_step step, std::function<void(result<reaped>)> done) {
+  if (!alone_) return done(reaped{});  // the store's retention is the log's
+  database_->reap_log(std::move(step), std::move(done));
+}
+void embedded_log::stop() {
+  database_->stop_log();
+  if (alone_) database_->stop_store();
+}
 
 }  // namespace doorstep

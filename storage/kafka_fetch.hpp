@@ -7,7 +7,10 @@
 #include "storage/kafka_client.hpp"
 #include "storage/source_intake.hpp"
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace doorstep {
 
@@ -39,5 +42,19 @@ struct fetched_partition {
     return done;
   }
 };
+
+/// Takes what has come, waiting for the first of it; not for ever, since the loop around it has other work.
+template <class Take>
+void take_polled(kafka_client& client, milliseconds wait, Take take) {
+  constexpr std::size_t records_max = 500;
+  constexpr milliseconds time_max{1};
+  auto x = client.poll(wait);
+  const auto until = std::chrono::steady_clock::now() + time_max;
+  for (std::size_t count = 1; x.what != polled::kind::nothing; ++count) {
+    take(std::move(x));
+    if (count >= records_max || (count % 16 == 0 && std::chrono::steady_clock::now() >= until)) return;
+    x = client.poll(milliseconds{0});
+  }
+}
 
 }  // namespace doorstep

@@ -99,6 +99,7 @@ void kafka_log::open_shard(shard_id shard, std::uint64_t from_offset, log_sink s
 void kafka_log::grant(shard_id shard, std::size_t records) { impl_->reader.grant(static_cast<std::uint32_t>(shard), records); }
 void kafka_log::close_shard(shard_id shard) { impl_->reader.close_shard(static_cast<std::uint32_t>(shard)); }
 void kafka_log::stored(shard_id shard, std::uint64_t next_offset) { impl_->reader.stored(static_cast<std::uint32_t>(shard), next_offset); }
+std::string kafka_log::why_stopped(shard_id shard) const { return impl_->reader.why_stopped(static_cast<std::uint32_t>(shard)); }
 std::uint64_t kafka_log::end_offset(shard_id shard) const { return impl_->ends.at(static_cast<std::uint32_t>(shard)); }
 std::size_t kafka_log::queued() const { return impl_->writer.queued(); }
 std::size_t kafka_log::queue_max() const { return impl_->options.queue_entries_max; }

@@ -32,6 +32,7 @@ public:
   void grant(shard_id shard, std::size_t records) override;
   void close_shard(shard_id shard) override;
   void stored(shard_id shard, std::uint64_t next_offset) override;
+  std::string why_stopped(shard_id shard) const override;
   std::uint64_t end_offset(shard_id shard) const override;
   std::size_t queued() const override;
   std::size_t queue_max() const override;

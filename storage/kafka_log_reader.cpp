@@ -5,13 +5,13 @@
 
 #include "runtime/burst.hpp"
 #include "runtime/log.hpp"
+#include "runtime/number_text.hpp"
 #include "runtime/test_points.hpp"
 #include "runtime/threads.hpp"
 #include "storage/log_record.hpp"
 #include "storage/log_topic.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,8 +23,6 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::size_t credit_max = 8192;  // what a SHARD grants
-constexpr std::size_t drain_records_max = 2000;
-constexpr milliseconds drain_time_max{2};
 constexpr milliseconds idle_poll{200};
 constexpr milliseconds retry_pause{250};
 constexpr milliseconds broker_timeout{10'000};
@@ -50,12 +48,7 @@ kafka_settings consumer_settings(const log_config& options) {
   return out;
 }
 
-std::optional<std::uint32_t> count_in(std::string_view text) {
-  std::uint32_t out = 0;
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (code != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return out;
-}
+std::string part_of(std::uint32_t shard) { return "log shard " + std::to_string(shard); }
 
 }  // namespace
 
@@ -73,7 +66,7 @@ std::optional<log_mark> log_mark::parse(std::string_view text) {
   };
   const auto log = next(mark_prefix), generation = next("generation="), shards = next("shards="), store = next("store=");
   if (!log || !generation || !shards || !store) return std::nullopt;
-  const auto generation_number = count_in(*generation), shard_count = count_in(*shards);
+  const auto generation_number = number_in<std::uint32_t>(*generation), shard_count = number_in<std::uint32_t>(*shards);
   if (!generation_number || !shard_count) return std::nullopt;
   return log_mark{std::string(*log), *generation_number, *shard_count, std::string(*store)};
 }
@@ -164,6 +157,11 @@ void kafka_log_reader::close_shard(std::uint32_t shard) {
   wishes_[shard].granted = 0;
 }
 
+std::string kafka_log_reader::why_stopped(std::uint32_t shard) const {
+  const std::lock_guard lock(mutex_);
+  return wishes_[shard].why_stopped;
+}
+
 void kafka_log_reader::stored(std::uint32_t shard, std::uint64_t next_offset) {
   const std::lock_guard lock(mutex_);
   wishes_[shard].stored = std::max(wishes_[shard].stored, next_offset);
@@ -198,13 +196,13 @@ void kafka_log_reader::run() {
     steer();
     mirror();
     probe();
-    drain();
+    take_polled(*client_, poll_time(), [this](polled x) { take(std::move(x)); });
   }
   take_wishes();
   std::vector<std::uint64_t> stored;
   for (const auto& x : shards_) stored.push_back(x.stored);
   // For lag tools only, so a broker that is away does not hold up the stop.
-  if (reachable_ && (!commit_under_way_ || client_->commit_outcome(last_commit_timeout)))
+  if (brokers_.there() && (!commit_under_way_ || client_->commit_outcome(last_commit_timeout)))
     static_cast<void>(commit_marks(stored, last_commit_timeout));
   client_->close();
 }
@@ -217,7 +215,8 @@ void kafka_log_reader::take_wishes() {
     auto& x = shards_[i];
     if (x.sink != wanted.sink) {
       x.sink = wanted.sink;
-      x.halted = false;
+      if (std::exchange(x.halted, false)) counts_.away.end(part_of(static_cast<std::uint32_t>(i)));
+      wanted.why_stopped.clear();
       x.intake = source_intake(credit_max);
       x.read_from(static_cast<std::int64_t>(wanted.from));
     }
@@ -234,10 +233,7 @@ void kafka_log_reader::hand_over(std::uint32_t shard) {
   batch.records.reserve(records.size());
   for (auto& record : records) {
     auto read_as = read(shard, record);
-    if (!read_as) {
-      x.halted = true;
-      break;
-    }
+    if (!read_as) break;
     batch.records.push_back(std::move(*read_as));
     batch.next_offset = static_cast<std::uint64_t>(record.offset) + 1;
   }
@@ -258,19 +254,14 @@ std::optional<logged> kafka_log_reader::read(std::uint32_t shard, source_record&
   if (found && static_cast<std::uint32_t>(shard_of(found->entry.to, static_cast<std::uint32_t>(options_.shards))) != shard)
     found = failure{ec::malformed, "the address belongs to another shard", "ds-address"};
   if (!found && found.error().code == ec::unsupported) {
-    log_line(log_level::error, "log", "shard-stopped")
-        .with("topic", options_.topic)
-        .with("shard", shard)
-        .with("offset", record.offset)
-        .with("why", found.error().detail)
-        .with("action", "run that version, which reads on from here");
+    halt(shard, record.offset, found.error().detail, "run that version, which reads on from here");
     return std::nullopt;
   }
   if (found) {
     auto& x = found->entry;
-    return logged{
-        std::make_shared<const message>(message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue, std::move(x.terms)}),
-        std::move(x.came_from), x.reason, std::move(x.detail)};
+    return logged{std::make_shared<const message>(message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue,
+                                                          x.came_from.from, x.came_from.offset, std::move(x.terms)}),
+                  std::move(x.came_from), x.reason, std::move(x.detail)};
   }
   // Somebody else wrote into the topic: it is told where dead letters are, and holds up nobody.
   event what;
@@ -284,6 +275,21 @@ std::optional<logged> kafka_log_reader::read(std::uint32_t shard, source_record&
                 {},
                 dead_reason::malformed,
                 "in the mailbox log: " + found.error().field + ": " + found.error().detail};
+}
+
+/// Nobody may guess: the shard reads no further, and everybody who asks is told.
+void kafka_log_reader::halt(std::uint32_t shard, std::int64_t offset, const std::string& why, const std::string& action) {
+  shards_[shard].halted = true;
+  log_line(log_level::error, "log", "shard-stopped")
+      .with("topic", options_.topic)
+      .with("shard", shard)
+      .with("offset", offset)
+      .with("why", why)
+      .with("action", action);
+  counts_.away.begin(part_of(shard), "offset " + std::to_string(offset) + " of " + options_.topic + ": " + why,
+                     "what is stored of its users is delivered, nothing new reaches them; " + action);
+  const std::lock_guard lock(mutex_);
+  wishes_[shard].why_stopped = why;
 }
 
 void kafka_log_reader::steer() {
@@ -318,16 +324,6 @@ void kafka_log_reader::mirror() {
   commit_under_way_ = true;
 }
 
-void kafka_log_reader::drain() {
-  auto x = client_->poll(poll_time());
-  const auto until = steady_clock::now() + drain_time_max;
-  for (std::size_t count = 1; x.what != polled::kind::nothing; ++count) {
-    take(std::move(x));
-    if (count >= drain_records_max || (count % 16 == 0 && steady_clock::now() >= until)) return;
-    x = client_->poll(milliseconds{0});
-  }
-}
-
 milliseconds kafka_log_reader::poll_time() {
   if (stopping_) return milliseconds{0};
   bool wants_grants = false;
@@ -348,22 +344,17 @@ milliseconds kafka_log_reader::poll_time() {
 
 void kafka_log_reader::take(polled x) {
   if (x.what == polled::kind::fault || x.what == polled::kind::missing_topic) {
-    if (x.text != last_trouble_) log_line(log_level::warn, "log", "kafka-fault").with("topic", options_.topic).with("why", x.text);
-    last_trouble_ = x.text;
+    if (x.text != last_fault_) log_line(log_level::warn, "log", "kafka-fault").with("topic", options_.topic).with("why", x.text);
+    last_fault_ = x.text;
     return;
   }
   auto& at = shards_.at(static_cast<std::size_t>(x.partition));
   if (!at.sink || at.halted || at.misplaced) return;
-  if (!reachable_) set_reachable(true, {});
+  set_reachable(true, {});
   if (x.record.offset < at.next) {
-    at.halted = true;
-    log_line(log_level::error, "log", "shard-stopped")
-        .with("topic", options_.topic)
-        .with("shard", x.partition)
-        .with("offset", x.record.offset)
-        .with("position", at.next)
-        .with("why", "the topic ends below what was read of it: it was truncated or made anew")
-        .with("action", "start again and do what the start says");
+    halt(static_cast<std::uint32_t>(x.partition), x.record.offset,
+         "the topic ends below " + std::to_string(at.next) + ", which was read of it: it was truncated or made anew",
+         "start again and do what the start says");
     return;
   }
   if (x.record.offset > at.next)
@@ -377,33 +368,31 @@ void kafka_log_reader::take(polled x) {
 }
 
 void kafka_log_reader::trouble(bool down, const std::string& why) {
-  if (down) return set_reachable(false, last_trouble_.empty() ? why : last_trouble_);
-  doubted_ = true;
-  last_trouble_ = why;  // says more than the sentence that all brokers are down
+  if (down)
+    set_reachable(false, brokers_.why(why));
+  else
+    brokers_.broke(why);
 }
 
 void kafka_log_reader::ended(const std::string& why) { set_reachable(false, why); }
 
 void kafka_log_reader::set_reachable(bool yes, const std::string& why) {
-  if (yes == reachable_) return;
-  reachable_ = yes;
-  probe_due_ = steady_clock::now() + retry_pause;
-  if (yes) {
-    last_trouble_.clear();
-    counts_.away.end("log");
-  } else {
-    counts_.away.begin("log", options_.brokers + ": " + why,
-                       "what is stored is delivered and acked; what is published waits in the queue, and is refused once that is full");
-  }
+  if (yes != brokers_.there() && brokers_.set(yes, steady_clock::now())) tell_reachable(why);
 }
 
-/// As a source does: are they back, and after a connection broke, are they there?
 void kafka_log_reader::probe() {
-  if ((reachable_ && !doubted_) || steady_clock::now() < probe_due_) return;
+  if (!brokers_.should_ask(steady_clock::now())) return;
   const bool there = client_->answers(milliseconds{500});
-  doubted_ = false;
-  set_reachable(there, there ? std::string() : last_trouble_);
-  probe_due_ = steady_clock::now() + milliseconds{1000};
+  const auto why = brokers_.why();
+  if (brokers_.asked(there, steady_clock::now())) tell_reachable(why);
+}
+
+void kafka_log_reader::tell_reachable(const std::string& why) {
+  if (brokers_.there())
+    counts_.away.end("log");
+  else
+    counts_.away.begin("log", options_.brokers + ": " + why,
+                       "what is stored is delivered and acked; what is published waits in the queue, and is refused once that is full");
 }
 
 }  // namespace doorstep

@@ -5,6 +5,7 @@
 
 #include "runtime/config.hpp"
 #include "runtime/metrics.hpp"
+#include "storage/broker_watch.hpp"
 #include "storage/kafka_fetch.hpp"
 #include "storage/kafka_log_writer.hpp"
 #include "storage/message_log.hpp"
@@ -51,6 +52,8 @@ public:
   void grant(std::uint32_t shard, std::size_t records);
   void close_shard(std::uint32_t shard);
   void stored(std::uint32_t shard, std::uint64_t next_offset);
+  /// Empty while it is read.
+  std::string why_stopped(std::uint32_t shard) const;
   void stop();
 
 private:
@@ -60,6 +63,7 @@ private:
     std::uint64_t from = 0;
     std::size_t granted = 0;
     std::uint64_t stored = 0;
+    std::string why_stopped;  ///< told by the reading thread
   };
   /// The reading thread's.
   struct reading : fetched_partition {
@@ -79,11 +83,12 @@ private:
   std::optional<logged> read(std::uint32_t shard, source_record& record);
   void steer();
   void mirror();
-  void drain();
   void take(polled x);
+  void halt(std::uint32_t shard, std::int64_t offset, const std::string& why, const std::string& action);
   milliseconds poll_time();
   void probe();
   void set_reachable(bool yes, const std::string& why);
+  void tell_reachable(const std::string& why);
   std::vector<topic_partition> partitions() const;
   result<void> commit_marks(const std::vector<std::uint64_t>& offsets, milliseconds timeout);
 
@@ -98,10 +103,10 @@ private:
 
   // the reading thread only
   std::vector<reading> shards_;
-  bool reachable_ = true, commit_under_way_ = false;
-  bool doubted_ = false;  ///< a connection broke: nobody knows yet whether others stand
-  std::string last_trouble_;
-  steady_time retry_due_{}, mirror_due_{}, probe_due_{};
+  bool commit_under_way_ = false;
+  broker_watch brokers_;
+  std::string last_fault_;
+  steady_time retry_due_{}, mirror_due_{};
 
   mutable std::mutex mutex_;
   std::vector<wish> wishes_;

@@ -2,6 +2,7 @@
 // The state of one Kafka source: what other threads ask for, under a mutex, and what only its own thread touches. Private to kafka_source.cpp.
 #pragma once
 
+#include "storage/broker_watch.hpp"
 #include "storage/kafka_client.hpp"
 #include "storage/kafka_partition.hpp"
 #include "storage/kafka_source.hpp"
@@ -63,7 +64,6 @@ private:
   void send_commit();
   bool finish_commit(milliseconds timeout);
   void commit_before_losing();
-  void drain();
   void take(polled x);
   milliseconds poll_time();
   held_partition* find(std::string_view topic, std::int32_t partition);
@@ -83,10 +83,9 @@ private:
   std::map<topic_partition, held_partition> partitions_;
   held_partition* last_found_ = nullptr;
   bool commit_under_way_ = false, commits_fail_ = false;
-  steady_time commit_due_{}, probe_due_{}, lags_due_{}, retry_due_{}, gap_due_{}, renew_due_{};
-  bool reachable_ = true;
-  bool doubted_ = false;  ///< a connection broke: nobody knows yet whether others stand
-  std::string last_trouble_, last_fault_;
+  steady_time commit_due_{}, lags_due_{}, retry_due_{}, gap_due_{}, renew_due_{};
+  broker_watch brokers_;
+  std::string last_fault_;
   std::set<std::string, std::less<>> missing_;  ///< topics that were told of
 
   mutable std::mutex mutex_;

@@ -4,11 +4,11 @@
 
 #include "runtime/ids.hpp"
 #include "runtime/metrics.hpp"
+#include "runtime/number_text.hpp"
 #include "storage/kafka_fetch.hpp"
 #include "storage/record_source.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,10 +35,7 @@ inline std::uint32_t mint_generation(std::uint32_t former) { return std::max(for
 inline std::optional<std::uint32_t> generation_of(std::string_view metadata) {
   if (!metadata.starts_with(generation_prefix)) return std::nullopt;
   metadata.remove_prefix(generation_prefix.size());
-  std::uint32_t out = 0;
-  const auto [end, code] = std::from_chars(metadata.data(), metadata.data() + metadata.size(), out);
-  if (code != std::errc{} || end == metadata.data()) return std::nullopt;
-  return out;
+  return number_in<std::uint32_t>(metadata);
 }
 
 inline std::string metadata_of(std::uint32_t generation) { return std::string(generation_prefix) + std::to_string(generation); }

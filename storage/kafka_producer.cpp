@@ -23,26 +23,26 @@ kafka_settings idempotent(const kafka_settings& x) {
   return out;
 }
 
+failure refused(rd_kafka_resp_err_t code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL: return {ec::unavailable, "the producer's buffer is full (queue.buffering.max.kbytes)", {}};
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return {ec::too_large, "the record is larger than the brokers take", {}};
+    default: return {ec::unavailable, rd_kafka_err2str(code), {}};
+  }
+}
+
 void on_delivery(rd_kafka_t*, const rd_kafka_message_t* x, void* opaque) {
   auto& events = *static_cast<producer_events*>(opaque);
   if (x->err == RD_KAFKA_RESP_ERR_NO_ERROR)
     events.delivered(x->_private, x->partition, x->offset);
   else
-    events.delivered(x->_private, x->partition, failure{ec::unavailable, rd_kafka_err2str(x->err), {}});
+    events.delivered(x->_private, x->partition, refused(x->err));
 }
 
 void on_error(rd_kafka_t*, int code, const char* reason, void* opaque) {
   if (code == RD_KAFKA_RESP_ERR__FATAL) return;  // seen by fatal_error()
   const bool down = code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
   static_cast<producer_events*>(opaque)->producer_trouble(down, reason);
-}
-
-failure refused(rd_kafka_resp_err_t code) {
-  switch (code) {
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL: return {ec::unavailable, "the producer's buffer is full (queue.buffering.max.kbytes)", {}};
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return {ec::too_large, "the record is over what the log takes", {}};
-    default: return {ec::unavailable, rd_kafka_err2str(code), {}};
-  }
 }
 
 }  // namespace

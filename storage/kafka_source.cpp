@@ -18,8 +18,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t drain_records_max = 500;
-constexpr milliseconds drain_time_max{1};
 constexpr milliseconds idle_poll{200};
 constexpr milliseconds retry_pause{250};
 constexpr milliseconds broker_timeout{2000};
@@ -91,7 +89,7 @@ void kafka_source::run() {
     commit_if_due();
     probe();
     publish_lags();
-    drain();
+    take_polled(*client_, poll_time(), [this](polled x) { take(std::move(x)); });
   }
   client_->close();  // calls losing(), which commits
 }
@@ -312,16 +310,6 @@ void kafka_source::losing(std::vector<topic_partition> partitions, bool taken) {
 
 // ---- polling
 
-void kafka_source::drain() {
-  auto x = client_->poll(poll_time());
-  const auto until = steady_clock::now() + drain_time_max;
-  for (std::size_t count = 1; x.what != polled::kind::nothing; ++count) {
-    take(std::move(x));
-    if (count >= drain_records_max || (count % 16 == 0 && steady_clock::now() >= until)) return;
-    x = client_->poll(milliseconds{0});
-  }
-}
-
 /// How long the thread may sleep. It is woken for grants only where they change something.
 milliseconds kafka_source::poll_time() {
   if (stopping_) return milliseconds{0};
@@ -344,7 +332,7 @@ void kafka_source::take(polled x) {
     case polled::kind::record: {
       auto* const to = find(x.topic, x.partition);
       if (to == nullptr || to->misplaced) return;
-      if (!reachable_) set_reachable(true, {});
+      set_reachable(true, {});
       if (x.record.offset < to->next) begin_generation(*to, x.record.offset);
       if (to->next >= 0 && x.record.offset > to->next && to->gap_from < 0) to->gap_from = to->next;
       to->next = x.record.offset + 1;
@@ -375,32 +363,24 @@ held_partition* kafka_source::find(std::string_view topic, std::int32_t partitio
 
 void kafka_source::trouble(bool down, const std::string& why) {
   if (!down) {
-    doubted_ = true;
-    last_trouble_ = why;  // says more than the sentence that all brokers are down
+    brokers_.broke(why);
     log_line(log_level::debug, "source", "kafka-trouble").with("source", config_.name).with("why", why);
     return;
   }
-  set_reachable(false, last_trouble_.empty() ? why : last_trouble_);
+  set_reachable(false, brokers_.why(why));
 }
 
 void kafka_source::ended(const std::string& why) { set_reachable(false, why); }  // run() sees it and makes a new client
 
 void kafka_source::set_reachable(bool yes, const std::string& why) {
-  if (yes == reachable_) return;
-  reachable_ = yes;
-  probe_due_ = steady_clock::now() + retry_pause;
-  if (yes) last_trouble_.clear();
-  listener_->reachable(yes, why);
+  if (yes != brokers_.there() && brokers_.set(yes, steady_clock::now())) listener_->reachable(yes, why);
 }
 
-/// Are the brokers there? Asked while they are away, since an idle topic would not show that they are back; and after a connection broke, since librdkafka says
-/// that all brokers are down only where it had lost each of them by itself, which it has not when the only one is stopped.
 void kafka_source::probe() {
-  if ((reachable_ && !doubted_) || steady_clock::now() < probe_due_) return;
+  if (!brokers_.should_ask(steady_clock::now())) return;
   const bool there = client_->answers(milliseconds{500});
-  doubted_ = false;
-  set_reachable(there, there ? std::string() : last_trouble_);
-  probe_due_ = steady_clock::now() + milliseconds{1000};
+  const auto why = brokers_.why();
+  if (brokers_.asked(there, steady_clock::now())) listener_->reachable(there, there ? std::string() : why);
 }
 
 void kafka_source::publish_lags() {

@@ -2,9 +2,9 @@
 #include "storage/log_record.hpp"
 
 #include "runtime/delivery_terms_json.hpp"
+#include "runtime/number_text.hpp"
 #include "storage/origin_text.hpp"
 
-#include <charconv>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,21 +21,13 @@ constexpr std::size_t header_overhead = 8;
 
 failure malformed(std::string_view field, std::string detail) { return {ec::malformed, std::move(detail), std::string(field)}; }
 
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T out{};
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (code != std::errc{} || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return out;
-}
-
 std::string origin_text(const origin& x) { return origin_name(*x.from) + " " + std::to_string(x.offset); }
 
 std::optional<origin> origin_from(std::string_view text) {
   const auto end = text.rfind(' ');
   if (end == std::string_view::npos) return std::nullopt;
   auto from = origin_from_name(text.substr(0, end));
-  const auto offset = number<std::int64_t>(text.substr(end + 1));
+  const auto offset = number_in<std::int64_t>(text.substr(end + 1));
   if (!from || !offset) return std::nullopt;
   return origin{std::make_shared<const origin_partition>(std::move(*from)), *offset, 0};
 }
@@ -69,17 +61,17 @@ std::optional<failure> read_headers(const known_headers& in, log_entry& out) {
   out.to = std::move(*to);
   if (!in.id || in.id->empty()) return malformed("ds-id", "a record without an id");
   out.id = std::string(*in.id);
-  const auto appended = number<std::int64_t>(in.appended.value_or(""));
+  const auto appended = number_in<std::int64_t>(in.appended.value_or(""));
   if (!appended) return malformed("ds-appended", "is not a time");
   out.appended = {*appended};
   if (in.requeue) {
-    const auto requeue = number<std::uint32_t>(*in.requeue);
+    const auto requeue = number_in<std::uint32_t>(*in.requeue);
     if (!requeue) return malformed("ds-requeue", "is not a number");
     out.requeue = *requeue;
   }
   if (in.from) {
     auto from = origin_from(*in.from);
-    const auto floor = number<std::int64_t>(in.floor.value_or(""));
+    const auto floor = number_in<std::int64_t>(in.floor.value_or(""));
     if (!from) return malformed("ds-origin", "is not an origin");
     if (!floor) return malformed("ds-floor", "is not a number");
     out.came_from = std::move(*from);
@@ -139,7 +131,7 @@ result<log_record> decode_log_record(const source_record& x) {
     else if (known == nullptr && header.name != "content-type")
       out.others.push_back({std::string(header.name), std::string(header.value)});
   }
-  const auto version = number<int>(said.version.value_or(""));
+  const auto version = number_in<int>(said.version.value_or(""));
   if (!version || *version < 1) return malformed("ds-v", "no record of the mailbox log: it says no version");
   if (*version > log_record_version)
     return failure{ec::unsupported,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/log_topic.hpp"
 
+#include "runtime/number_text.hpp"
+
 #include <algorithm>
-#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -10,11 +11,7 @@ namespace doorstep {
 
 namespace {
 
-std::int64_t number_of(const std::string& text) {
-  std::int64_t out = 0;
-  std::from_chars(text.data(), text.data() + text.size(), out);
-  return out;
-}
+std::int64_t number_of(const std::string& text) { return number_in<std::int64_t>(text).value_or(0); }
 
 std::size_t wanted_in_sync(const log_config& options) { return std::min<std::size_t>(options.replication, 2); }
 

@@ -5,9 +5,11 @@
 
 #include "runtime/error.hpp"
 #include "runtime/message.hpp"
+#include "runtime/stored.hpp"
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace doorstep {
@@ -67,8 +69,12 @@ public:
   /// Allows `records` more.
   virtual void grant(shard_id shard, std::size_t records) = 0;
   virtual void close_shard(shard_id shard) = 0;
-  /// The store has everything below: for those who watch how far the log has been worked off. Nothing depends on it.
+  /// The store beside the log has everything below, durably: lag tools may see it, and retention may take it.
   virtual void stored(shard_id, std::uint64_t /*next_offset*/) {}
+  /// Retention of a log that has a store beside it and no retention of its own: of the oldest records those go that the store has. Safe to repeat.
+  virtual void reap(reap_step, std::function<void(result<reaped>)> done) { done(reaped{}); }
+  /// Why no more records of a shard are handed over, although there are some; empty: they are.
+  virtual std::string why_stopped(shard_id) const { return {}; }
 
   /// Offset that the next record of the shard will get: the end of what is durable.
   virtual std::uint64_t end_offset(shard_id shard) const = 0;

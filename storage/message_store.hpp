@@ -26,7 +26,11 @@ struct shard_position {
 
 /// A dead letter leaves by compare-and-set: nothing happens unless the row is still there, not requeued, and died as requeue number `requeue`.
 struct dead_letter_change {
-  enum class to : std::uint8_t { requeued, purged };  ///< the row stays and says so / the row goes
+  enum class to : std::uint8_t {
+    requeued,
+    purged,
+    mirrored
+  };  ///< the row stays and says so / the row goes / the row stays, requeued or not, and says so
   std::string id;
   std::uint32_t requeue = 0;
   to what = to::requeued;
@@ -71,6 +75,8 @@ struct dead_letter_query {
   std::optional<dead_reason> reason{};
   std::optional<unix_ms> since{}, until{};  ///< dead_letter::last: at or after / before
   bool requeued_too = true;                 ///< false: only those that are still dead
+  bool unmirrored = false;                  ///< only those that the mirror does not have; of the other parts only the limits count then
+  std::size_t bytes_max = SIZE_MAX;         ///< a page ends with the one that reaches this, by memory_of()
 };
 
 template <class T>
@@ -93,10 +99,12 @@ public:
   /// Which of `seqs` (rising) are messages of `user`, each with the stored one before it.
   virtual void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) = 0;
   virtual void history(address user, history_query query, store_done<stored_history> done) = 0;
-  /// Retention. What somebody is owed stays, and so does what a shard might read again. Safe to repeat.
+  /// Retention and expiry. What somebody is owed stays, and so does what a shard might read again. Safe to repeat.
   virtual void reap(reap_step step, store_done<reaped> done) = 0;
   virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;
 
+  /// From now on nothing is read: who asks, and who waits for an answer, is told ec::stopping. A drain writes and needs to know nothing more.
+  virtual void stop_reading() = 0;
   /// Writes and calls back what is queued, then stops the threads. Calls after this fail with ec::stopping.
   virtual void stop() = 0;
 };

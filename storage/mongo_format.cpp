@@ -43,6 +43,8 @@ bson_out document_of(const message& x) {
   out.number("appended", x.appended.value).number("requeue", x.requeue).text("event", json_of(x.what));
   out.number("bytes", content_bytes(x));
   if (x.terms) out.text("terms", to_json(*x.terms));
+  if (x.what && x.what->expires.value != 0) out.number("expires", x.what->expires.value);
+  if (x.from) out.text("origin", origin_name(*x.from)).number("origin_offset", x.from_offset);
   return out;
 }
 
@@ -69,13 +71,17 @@ bson_out document_of(const inbox_record& x) {
   return out;
 }
 
-bson_out document_of(const dead_letter& x, std::int64_t kept) {
-  bson_out out;
-  out.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
-  out.text("reason", name(x.reason)).text("detail", x.detail).text("source", x.source).text("topic", x.topic);
-  out.number("partition", x.partition).number("offset", x.offset).text("event", json_of(x.what));
-  out.number("first", x.first.value).number("last", x.last.value).number("attempts", x.attempts);
-  out.number("requeue", x.requeue).flag("requeued", x.requeued).text("terms", to_json(x.terms));
+bson_out change_to(const dead_letter& x, std::int64_t kept) {
+  bson_out set, origin;
+  set.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
+  set.text("reason", name(x.reason)).text("detail", x.detail).text("event", json_of(x.what)).text("terms", to_json(x.terms));
+  set.number("last", x.last.value).number("attempts", x.attempts).number("requeue", x.requeue).flag("requeued", x.requeued).flag("mirrored", false);
+  // A message that was requeued has no origin of its own: its earlier death says where it came from, and since when.
+  auto& place = x.offset >= 0 ? set : origin;
+  place.text("source", x.source).text("topic", x.topic).number("partition", x.partition).number("offset", x.offset);
+  auto out = bson_with("$set", set);
+  if (x.offset < 0) out.part("$setOnInsert", origin);
+  out.part("$min", bson_with("first", x.first.value));
   return out;
 }
 
@@ -94,13 +100,20 @@ result<message_ptr> message_from(const bson_in& x) {
   if (!what) return unreadable(x, what.error().detail);
   auto terms = delivery_terms_from_json(x.text("terms"));
   if (!terms) return unreadable(x, terms.error().detail);
-  return std::make_shared<const message>(message{trusted_address(x.text("address")),
-                                                 {x.count("seq")},
-                                                 x.text("id"),
-                                                 std::make_shared<const event>(std::move(*what)),
-                                                 {x.number("appended")},
-                                                 static_cast<std::uint32_t>(x.number("requeue")),
-                                                 std::move(*terms)});
+  message out{trusted_address(x.text("address")),
+              {x.count("seq")},
+              x.text("id"),
+              std::make_shared<const event>(std::move(*what)),
+              {x.number("appended")},
+              static_cast<std::uint32_t>(x.number("requeue"))};
+  out.terms = std::move(*terms);
+  if (x.has("origin")) {
+    if (auto from = origin_from_name(x.text("origin"))) {
+      out.from = std::make_shared<const origin_partition>(std::move(*from));
+      out.from_offset = x.number("origin_offset");
+    }
+  }
+  return std::make_shared<const message>(std::move(out));
 }
 
 result<cursor_record> cursor_from(const bson_in& x) {

@@ -25,8 +25,8 @@ std::string mongo_origin_field(const origin_partition& x);
 bson_out document_of(const message& x);
 bson_out document_of(const cursor_record& x);
 bson_out document_of(const inbox_record& x);
-/// @param kept place in the order of arrival
-bson_out document_of(const dead_letter& x, std::int64_t kept);
+/// What an upsert writes, over an earlier death of the same message too. @param kept place in the order of arrival
+bson_out change_to(const dead_letter& x, std::int64_t kept);
 
 /// ec::unsupported for a document of a newer format, ec::corrupt for one that cannot be read.
 result<message_ptr> message_from(const bson_in& x);

@@ -38,6 +38,9 @@ bson_out filter_of(const dead_letter_query& x) {
     out.part("last", range);
   }
   if (!x.requeued_too) out.flag("requeued", false);
+  // Those of before there was a mirror say nothing of it.
+  bson_out mirrored;
+  if (x.unmirrored) out.part("mirrored", mirrored.flag("$ne", true));
   return out;
 }
 
@@ -250,9 +253,12 @@ result<std::vector<dead_letter>> mongo_reader::dead_letters(const dead_letter_qu
     filter.parts("$or", either);
   }
   std::vector<dead_letter> out;
+  std::size_t bytes = 0;
   auto found = at_.find(mongo_collection::dead_letters, filter, sorted_by("kept", "_id", query.limit), [&](const bson_in& x) -> result<void> {
+    if (bytes >= query.bytes_max) return {};
     auto read = dead_letter_from(x);
     if (!read) return read.error();
+    bytes += memory_of(*read);
     out.push_back(std::move(*read));
     return {};
   });

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_reaper.hpp"
 
+#include "runtime/number_text.hpp"
 #include "storage/mongo_format.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,32 +20,48 @@ struct candidate {
   std::string id;
   address to;
   sequence seq;
-  std::int64_t appended;
+  std::int64_t time;  ///< by which it was found
+  unix_ms expires;    ///< that it names; 0 = none, or it is settled
 };
 
-/// Where a step goes on: "appended _id" of the last one looked at.
-bson_out filter_of(const reap_step& step) {
+/// What is before step.before by the time in `field`. Where a step goes on: "time _id" of the last one looked at.
+bson_out filter_of(const reap_step& step, const char* field) {
   auto younger = bson_with("$lt", step.before.value);
   const auto blank = step.from.find(' ');
-  if (blank == std::string::npos) return bson_with("appended", younger);
-  std::int64_t appended = 0;
-  std::from_chars(step.from.data(), step.from.data() + blank, appended);
-  younger.number("$gt", appended);
+  if (blank == std::string::npos) return bson_with(field, younger);
+  const auto time = number_in<std::int64_t>(std::string_view(step.from).substr(0, blank)).value_or(0);
+  younger.number("$gt", time);
   std::vector<bson_out> either;
-  either.push_back(bson_with("appended", younger));
-  either.push_back(bson_with("appended", appended));
+  either.push_back(bson_with(field, younger));
+  either.push_back(bson_with(field, time));
   either.back().part("_id", bson_with("$gt", std::string_view(step.from).substr(blank + 1)));
   bson_out out;
   out.parts("$or", either);
   return out;
 }
 
-bson_out options_of(const reap_step& step) {
+bson_out options_of(const reap_step& step, const char* field, const std::vector<const char*>& also) {
   bson_out order, fields, out;
-  order.number("appended", 1).number("_id", 1);
-  fields.number("address", 1).number("seq", 1).number("appended", 1);
+  order.number(field, 1).number("_id", 1);
+  fields.number(field, 1);
+  for (const auto* x : also)
+    if (std::string_view(x) != field) fields.number(x, 1);  // a server may refuse a field that stands there twice
   out.part("sort", order).part("projection", fields).number("limit", static_cast<std::int64_t>(step.limit));
   return out;
+}
+
+std::string place_of(std::int64_t time, const std::string& id) { return std::to_string(time) + ' ' + id; }
+
+/// Messages by the time in `field`.
+result<std::vector<candidate>> candidates(mongo_connection& at, const reap_step& step, const char* field) {
+  std::vector<candidate> all;
+  auto found = at.find(mongo_collection::messages, filter_of(step, field), options_of(step, field, {"address", "seq", "expires"}),
+                       [&](const bson_in& x) -> result<void> {
+                         all.push_back({x.text("_id"), trusted_address(x.text("address")), {x.count("seq")}, x.number(field), {x.number("expires")}});
+                         return {};
+                       });
+  if (!found) return found.error();
+  return all;
 }
 
 /// The acked part of each user that has a message among these.
@@ -66,15 +82,10 @@ result<std::unordered_map<address, cursor>> cursors_of(mongo_connection& at, con
   return out;
 }
 
-}  // namespace
-
 result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions) {
-  std::vector<candidate> all;
-  auto found = at.find(mongo_collection::messages, filter_of(step), options_of(step), [&](const bson_in& x) -> result<void> {
-    all.push_back({x.text("_id"), trusted_address(x.text("address")), {x.count("seq")}, x.number("appended")});
-    return {};
-  });
+  const auto found = candidates(at, step, "appended");
   if (!found) return found.error();
+  const auto& all = *found;
   const auto acked = cursors_of(at, all);
   if (!acked) return acked.error();
   reaped out;
@@ -99,8 +110,81 @@ result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const 
   const auto done = at.write(mongo_collection::messages, removals);
   if (!done) return done.error();
   out.removed = static_cast<std::size_t>(done->removed);
-  if (all.size() == step.limit) out.next = std::to_string(all.back().appended) + ' ' + all.back().id;
+  if (all.size() == step.limit) out.next = place_of(all.back().time, all.back().id);
   return out;
+}
+
+result<reaped> reap_dead_letters(mongo_connection& at, const reap_step& step) {
+  reaped out;
+  std::size_t looked_at = 0;
+  std::string last;
+  std::vector<mongo_operation> removals;
+  auto found =
+      at.find(mongo_collection::dead_letters, filter_of(step, "last"), options_of(step, "last", {"mirrored"}), [&](const bson_in& x) -> result<void> {
+        ++looked_at;
+        last = place_of(x.number("last"), x.text("_id"));
+        if (step.mirrored_only && !x.flag("mirrored")) {
+          ++out.kept;
+          return {};
+        }
+        // One that has died again meanwhile is another one.
+        auto filter = bson_with("_id", x.text("_id"));
+        filter.number("last", x.number("last"));
+        removals.push_back({mongo_operation::kind::remove, std::move(filter), {}});
+        return {};
+      });
+  if (!found) return found.error();
+  const auto done = at.write(mongo_collection::dead_letters, removals);
+  if (!done) return done.error();
+  out.removed = static_cast<std::size_t>(done->removed);
+  if (looked_at == step.limit) out.next = last;
+  return out;
+}
+
+/// By the time that is named: what is settled need not be found again. By age: in the order of appends, what names a later time is left out.
+result<reaped> find_expired(mongo_connection& at, const reap_step& step) {
+  const bool named = step.what == reap_kind::expired_named;
+  const auto found = candidates(at, step, named ? "expires" : "appended");
+  if (!found) return found.error();
+  const auto& all = *found;
+  const auto acked = cursors_of(at, all);
+  if (!acked) return acked.error();
+  reaped out;
+  out.again = step.from;
+  std::string last = step.from;
+  std::unordered_map<address, std::size_t> places;
+  std::vector<mongo_operation> settled;
+  for (const auto& x : all) {
+    const auto before_this = std::exchange(last, place_of(x.time, x.id));
+    if (acked->at(x.to).is_acked(x.seq)) {
+      if (named)
+        settled.push_back({mongo_operation::kind::update, bson_with("_id", x.id), bson_with("$unset", bson_with("expires", std::int64_t{1}))});
+      continue;
+    }
+    if (!named && x.expires > step.now) continue;
+    if (out.kept++ == 0) out.again = before_this;
+    const auto [place, is_new] = places.try_emplace(x.to, out.expired.size());
+    if (is_new) out.expired.push_back({x.to, x.seq, x.seq});
+    auto& range = out.expired[place->second];
+    range.first = std::min(range.first, x.seq);
+    range.last = std::max(range.last, x.seq);
+  }
+  if (const auto done = at.write(mongo_collection::messages, settled); !done) return done.error();
+  if (out.kept == 0) out.again = last;
+  if (all.size() == step.limit) out.next = last;
+  return out;
+}
+
+}  // namespace
+
+result<reaped> reap_stored(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions) {
+  switch (step.what) {
+    case reap_kind::messages: return reap_messages(at, step, positions);
+    case reap_kind::dead_letters: return reap_dead_letters(at, step);
+    case reap_kind::expired_named:
+    case reap_kind::expired_by_age: return find_expired(at, step);
+  }
+  return reaped{};
 }
 
 }  // namespace doorstep

@@ -12,9 +12,11 @@ namespace doorstep {
 
 namespace {
 
-result<void> make_index(mongo_connection& at, const char* collection, const char* name, const bson_out& key) {
+/// @param sparse only documents that have the field
+result<void> make_index(mongo_connection& at, const char* collection, const char* name, const bson_out& key, bool sparse = false) {
   bson_out index;
   index.part("key", key).text("name", name);
+  if (sparse) index.flag("sparse", true);
   bson_out what;
   what.text("createIndexes", collection).parts("indexes", [&] {
     std::vector<bson_out> all;
@@ -39,11 +41,21 @@ result<void> make_indexes(mongo_connection& at) {
   bson_out by_arrival;
   by_arrival.number("kept", 1).number("_id", 1);
   if (auto made = make_index(at, "dead_letters", "kept_id", by_arrival); !made) return made;
+  bson_out by_mirror;
+  by_mirror.number("mirrored", 1).number("kept", 1);
+  if (auto made = make_index(at, "dead_letters", "mirrored_kept", by_mirror); !made) return made;
+  if (auto there = check_index(at, mongo_collection::dead_letters, "mirrored_kept"); !there) return there;
+  bson_out by_death;
+  by_death.number("last", 1).number("_id", 1);
+  if (auto made = make_index(at, "dead_letters", "last_id", by_death); !made) return made;
+  if (auto there = check_index(at, mongo_collection::dead_letters, "last_id"); !there) return there;
   if (auto made = make_index(at, "dedup", "appended", bson_with("appended", std::int64_t{1})); !made) return made;
   if (auto there = check_index(at, mongo_collection::dedup, "appended"); !there) return there;
   bson_out by_age;
   by_age.number("appended", 1).number("_id", 1);
   if (auto made = make_index(at, "messages", "appended_id", by_age); !made) return made;
+  if (auto made = make_index(at, "messages", "expires", bson_with("expires", std::int64_t{1}), true); !made) return made;
+  if (auto there = check_index(at, mongo_collection::messages, "expires"); !there) return there;
   if (auto there = check_index(at, mongo_collection::messages, "address_seq"); !there) return there;
   if (auto there = check_index(at, mongo_collection::messages, "appended_id"); !there) return there;
   return check_index(at, mongo_collection::dead_letters, "kept_id");

@@ -132,6 +132,7 @@ struct mongo_store::impl {
   store_health health;
   commit_queue queue;
   question_queue<mongo_reader> questions{stopping()};
+  std::atomic<bool> reads_stopped = false;
   std::thread writing;
   std::vector<std::thread> reading;
   std::mutex joining;
@@ -187,8 +188,8 @@ sequence mongo_store::impl::complete_to(const address& user) const {
 template <class T, class Ask>
 void mongo_store::impl::ask(store_done<T> done, Ask question) {
   questions.put([this, done = std::move(done), question = std::move(question)](mongo_reader* from, const failure& why_not) -> std::optional<failure> {
-    if (!from) {
-      done(why_not);
+    if (!from || reads_stopped) {
+      done(from ? stopping() : why_not);
       return {};
     }
     result<T> found = question(*from);
@@ -248,6 +249,8 @@ void mongo_store::reap(reap_step step, store_done<reaped> done) { impl_->write(r
 void mongo_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](mongo_reader& from) { return from.dead_letters(query); });
 }
+
+void mongo_store::stop_reading() { impl_->reads_stopped = true; }
 
 void mongo_store::stop() { impl_->stop(); }
 

@@ -100,14 +100,16 @@ std::optional<failure> mongo_writer::impl::write_dead(std::span<store_work> work
       in_order.push_back(&x);
     }
     for (const auto& x : work.batch.dead_changes) {
+      using to = dead_letter_change::to;
       auto filter = bson_with("_id", x.id);
-      filter.number("requeue", x.requeue).flag("requeued", false);
-      bson_out requeued;
-      requeued.flag("requeued", true);
-      if (x.what == dead_letter_change::to::purged)
+      filter.number("requeue", x.requeue);
+      if (x.what != to::mirrored) filter.flag("requeued", false);
+      bson_out now;
+      now.flag(x.what == to::mirrored ? "mirrored" : "requeued", true);
+      if (x.what == to::purged)
         changes.push_back({mongo_operation::kind::remove, std::move(filter), {}});
       else
-        changes.push_back({mongo_operation::kind::update, std::move(filter), bson_with("$set", requeued)});
+        changes.push_back({mongo_operation::kind::update, std::move(filter), bson_with("$set", now)});
     }
   }
   std::vector<mongo_operation> letters;
@@ -117,7 +119,7 @@ std::optional<failure> mongo_writer::impl::write_dead(std::span<store_work> work
     // Matches an earlier death only. Where the same one stands, the insert that is then tried runs into its _id and changes nothing.
     auto filter = bson_with("_id", x->id);
     filter.part("requeue", bson_with("$lt", static_cast<std::int64_t>(x->requeue)));
-    letters.push_back({mongo_operation::kind::upsert, std::move(filter), bson_with("$set", document_of(*x, kept))});
+    letters.push_back({mongo_operation::kind::upsert, std::move(filter), change_to(*x, kept)});
   }
   const auto added = at.write(mongo_collection::dead_letters, letters);
   if (!added) return added.error();
@@ -216,8 +218,9 @@ std::optional<failure> mongo_writer::run(std::span<store_work> works) {
 }
 
 std::optional<failure> mongo_writer::reap(reap_work& work, const std::vector<shard_position>& positions) {
-  auto done = reap_messages(impl_->at, work.step, positions);
+  auto done = reap_stored(impl_->at, work.step, positions);
   if (!done) return done.error();
+  if (work.step.what == reap_kind::dead_letters) impl_->counts.dead_letters.add(-static_cast<double>(done->removed));
   work.outcome = std::move(*done);
   return {};
 }

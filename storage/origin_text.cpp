@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/origin_text.hpp"
 
+#include "runtime/number_text.hpp"
+
 #include <charconv>
 #include <cstdint>
 #include <utility>
@@ -42,14 +44,6 @@ std::optional<std::string> percent_decoded(std::string_view text) {
   return out;
 }
 
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T out{};
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (code != std::errc{} || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return out;
-}
-
 /// Takes the part before the next `end` off the front.
 std::string_view next_part(std::string_view& text, char end) {
   const auto part = text.substr(0, text.find(end));
@@ -60,9 +54,9 @@ std::string_view next_part(std::string_view& text, char end) {
 /// Four parts off the front.
 std::optional<origin_partition> take_name(std::string_view& text) {
   const auto source = percent_decoded(next_part(text, ' '));
-  const auto generation = number<std::uint32_t>(next_part(text, ' '));
+  const auto generation = number_in<std::uint32_t>(next_part(text, ' '));
   const auto topic = next_part(text, ' ');
-  const auto partition = number<std::int32_t>(next_part(text, ' '));
+  const auto partition = number_in<std::int32_t>(next_part(text, ' '));
   if (!source || source->empty() || !generation || topic.empty() || !partition) return std::nullopt;
   return origin_partition{*source, *generation, std::string(topic), *partition};
 }
@@ -87,13 +81,13 @@ std::string origin_state(const origin_position& x) {
 std::optional<origin_position> origin_from_state(std::string_view text) {
   auto first = next_part(text, '\n');
   auto from = take_name(first);
-  const auto floor = number<std::int64_t>(next_part(first, ' '));
-  const auto rescan = number<std::uint64_t>(first);
+  const auto floor = number_in<std::int64_t>(next_part(first, ' '));
+  const auto rescan = number_in<std::uint64_t>(first);
   if (!from || !floor || !rescan) return std::nullopt;
   origin_position out{std::move(*from), *floor, *rescan};
   while (!text.empty()) {
     auto line = next_part(text, '\n');
-    const auto offset = number<std::int64_t>(next_part(line, ' '));
+    const auto offset = number_in<std::int64_t>(next_part(line, ' '));
     if (!offset || line.empty()) return std::nullopt;
     out.above.emplace_back(*offset, std::string(line));
   }

@@ -12,6 +12,8 @@
 #include "storage/sqlite_reader.hpp"
 #include "storage/sqlite_writer.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -61,13 +63,14 @@ struct sqlite_database::impl {
   }
   template <class T, class Ask>
   void ask(store_done<T> done, Ask question) {
-    questions.put([done = std::move(done), question = std::move(question)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
-      if (from)
-        done(question(*from));
-      else
-        done(why_not);
-      return {};  // a page that cannot be read fails at once, and says nothing of the others
-    });
+    questions.put(
+        [this, done = std::move(done), question = std::move(question)](sqlite_reader* from, const failure& why_not) -> std::optional<failure> {
+          if (from && !reads_stopped)
+            done(question(*from));
+          else
+            done(from ? stopping() : why_not);
+          return {};  // a page that cannot be read fails at once, and says nothing of the others
+        });
   }
   void write(store_work work, urgency when) {
     counts.store_queue.add(1);
@@ -89,7 +92,10 @@ struct sqlite_database::impl {
   const std::vector<shard_position> start_positions;
   commit_queue queue;
   question_queue<sqlite_reader> questions{stopping()};
+  std::atomic<bool> reads_stopped = false;
   embedded_handover handover;
+  std::mutex stored_mutex;
+  std::vector<std::uint64_t> stored;  ///< how far a store beside the log is, by shard
   std::thread writing, reading;
   std::mutex joining;
 };
@@ -117,6 +123,7 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
   if (!reader) return reader.error();
   auto made = std::make_unique<impl>(options, counts, beside == nullptr, std::move(*lock), std::move(*writer), std::move(*reader));
   if (beside == nullptr) counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));
+  made->stored.resize(made->identity.shards);
   made->start();
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
   log_line(log_level::info, "store", "opened")
@@ -219,6 +226,20 @@ std::uint64_t sqlite_database::end_offset(shard_id shard) const { return impl_->
 std::size_t sqlite_database::queued() const { return impl_->queue.queued(); }
 std::size_t sqlite_database::queue_max() const { return impl_->queue.entries_max(); }
 
+void sqlite_database::stored(shard_id shard, std::uint64_t next_offset) {
+  const std::lock_guard lock(impl_->stored_mutex);
+  auto& at = impl_->stored.at(static_cast<std::uint32_t>(shard));
+  at = std::max(at, next_offset);
+}
+void sqlite_database::reap_log(reap_step step, store_done<reaped> done) {
+  std::vector<std::uint64_t> stored;
+  {
+    const std::lock_guard lock(impl_->stored_mutex);
+    stored = impl_->stored;
+  }
+  impl_->write(reap_work_of(std::move(step), std::move(done), std::move(stored)), urgency::soon);
+}
+
 void sqlite_database::stop_log() {
   impl_->queue.stop_appends();
   for (std::uint32_t i = 0; i < impl_->identity.shards; ++i) impl_->handover.close(shard_id{i});
@@ -253,6 +274,8 @@ void sqlite_database::reap(reap_step step, store_done<reaped> done) { impl_->wri
 void sqlite_database::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   impl_->ask<std::vector<dead_letter>>(std::move(done), [query = std::move(query)](sqlite_reader& from) { return from.dead_letters(query); });
 }
+
+void sqlite_database::stop_reading() { impl_->reads_stopped = true; }
 
 void sqlite_database::stop_store() {
   impl_->queue.stop_writes();

@@ -31,6 +31,9 @@ public:
   std::uint64_t end_offset(shard_id shard) const;
   std::size_t queued() const;
   std::size_t queue_max() const;
+  /// Of the log's own rows, where the store is elsewhere.
+  void reap_log(reap_step step, store_done<reaped> done);
+  void stored(shard_id shard, std::uint64_t next_offset);
   void stop_log();
 
   // what sqlite_store does
@@ -44,6 +47,7 @@ public:
   void history(address user, history_query query, store_done<stored_history> done);
   void reap(reap_step step, store_done<reaped> done);
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done);
+  void stop_reading();
   void stop_store();
 
 private:

@@ -13,9 +13,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace doorstep {
@@ -75,7 +77,8 @@ struct sqlite_reader::impl {
         gone_to(*db, "SELECT gone_to FROM shard WHERE shard = ?"),
         appended(*db, "SELECT appended FROM message WHERE row = ?"),
         bytes(*db, "SELECT bytes, CASE WHEN bytes IS NULL THEN event END FROM message WHERE row = ?"),
-        row(*db, "SELECT seq, address, id, appended, requeue, event, reason, detail, terms FROM message WHERE row = ?"),
+        row(*db, "SELECT seq, address, id, appended, requeue, event, reason, detail, origin, origin_offset, terms FROM message WHERE row = ?"),
+        origin(*db, "SELECT source, generation, topic, partition FROM origin WHERE id = ?"),
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
         dead(*db,
@@ -85,7 +88,10 @@ struct sqlite_reader::impl {
              "AND (?5 = '' OR reason = ?5) AND last >= ?6 AND last < ?7 AND (?8 = 1 OR requeued = 0) ORDER BY entry LIMIT ?2"),
         dead_by_id(*db,
                    "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
-                   "terms FROM dead_letter WHERE id = ?1") {}
+                   "terms FROM dead_letter WHERE id = ?1"),
+        dead_unmirrored(*db,
+                        "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
+                        "terms FROM dead_letter WHERE mirrored = 0 ORDER BY entry LIMIT ?2") {}
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
@@ -96,6 +102,7 @@ struct sqlite_reader::impl {
   std::uint64_t bytes_of(std::uint64_t row_id);
   unix_ms appended_at(std::uint64_t row_id);
   result<std::optional<logged>> message_at(std::uint64_t row_id);
+  std::shared_ptr<const origin_partition> origin_of(std::int64_t id);
   std::uint32_t shard_number(const address& user) const { return static_cast<std::uint32_t>(shard_of(user, identity.shards)); }
   tail_index::view view_of(const address& user, std::uint64_t after) const { return tail.of(address_key(user.text()), shard_number(user), after); }
   sequence complete_to(const tail_index::view& view) const { return sequence::before(identity.generation, view.end); }
@@ -108,7 +115,8 @@ struct sqlite_reader::impl {
   const database_identity& identity;
   const tail_index& tail;
   const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, bytes, row, run, dead, dead_by_id;
+  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
+  std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
 sqlite_reader::sqlite_reader(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
@@ -218,13 +226,25 @@ unix_ms sqlite_reader::impl::appended_at(std::uint64_t row_id) {
   return out;
 }
 
+std::shared_ptr<const origin_partition> sqlite_reader::impl::origin_of(std::int64_t id) {
+  auto& known = origins[id];
+  if (known) return known;
+  origin.reset();
+  origin.bind(1, id);
+  if (origin.executeStep())
+    known = std::make_shared<const origin_partition>(origin_partition{origin.getColumn(0).getString(), origin.getColumn(1).getUInt(),
+                                                                      origin.getColumn(2).getString(), origin.getColumn(3).getInt()});
+  origin.reset();
+  return known;
+}
+
 result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_id) {
   row.reset();
   row.bind(1, as_stored(row_id));
   if (!row.executeStep()) return std::optional<logged>();
   auto what = event_of(row.getColumn(5), !row.getColumn(6).isNull());
   if (!what) return what.error();
-  auto terms = terms_of(row.getColumn(8));
+  auto terms = terms_of(row.getColumn(10));
   if (!terms) return terms.error();
   logged out;
   out.what = std::make_shared<const message>(message{trusted_address(row.getColumn(1).getString()),
@@ -233,6 +253,8 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
                                                      std::move(*what),
                                                      {row.getColumn(3).getInt64()},
                                                      row.getColumn(4).getUInt(),
+                                                     row.getColumn(8).isNull() ? nullptr : origin_of(row.getColumn(8).getInt64()),
+                                                     row.getColumn(8).isNull() ? -1 : row.getColumn(9).getInt64(),
                                                      std::move(*terms)});
   if (!row.getColumn(6).isNull()) {
     out.reason = reason_of(row.getColumn(6));
@@ -362,11 +384,11 @@ result<stored_history> sqlite_reader::history(const address& user, const history
 result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_query& query) {
   try {
     std::vector<dead_letter> out;
-    auto& q = query.id.empty() ? impl_->dead : impl_->dead_by_id;
+    auto& q = query.unmirrored ? impl_->dead_unmirrored : query.id.empty() ? impl_->dead : impl_->dead_by_id;
     q.reset();
-    q.bind(1, query.id.empty() ? query.after : query.id);
-    if (query.id.empty()) {
-      q.bind(2, static_cast<std::int64_t>(query.limit));
+    if (query.unmirrored || query.id.empty()) q.bind(2, static_cast<std::int64_t>(query.limit));
+    if (!query.unmirrored) q.bind(1, query.id.empty() ? query.after : query.id);
+    if (!query.unmirrored && query.id.empty()) {
       q.bind(3, query.address);
       q.bind(4, query.topic);
       q.bind(5, query.reason ? std::string(name(*query.reason)) : std::string());
@@ -374,7 +396,8 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
       q.bind(7, query.until.value_or(unix_ms{INT64_MAX}).value);
       q.bind(8, query.requeued_too ? 1 : 0);
     }
-    while (q.executeStep()) {
+    std::size_t bytes = 0;
+    while (bytes < query.bytes_max && q.executeStep()) {
       auto what = event_of(q.getColumn(9), true);
       if (!what) return what.error();
       auto terms = terms_of(q.getColumn(15));
@@ -396,6 +419,7 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
                      q.getColumn(13).getUInt(),
                      q.getColumn(14).getInt() != 0,
                      std::move(*terms)});
+      bytes += memory_of(out.back());
     }
     q.reset();
     return out;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/sqlite_reaper.hpp"
 
+#include "runtime/event.hpp"
 #include "storage/sqlite_format.hpp"
 
 #include <SQLiteCpp/Column.h>
@@ -23,6 +24,31 @@ std::uint64_t number(const SQLite::Column& x) { return static_cast<std::uint64_t
 
 std::uint64_t number_in(const std::string& text) { return text.empty() ? 0 : std::stoull(text); }
 
+/// A place in an order of two numbers, "first second"; below all where the text is empty.
+std::pair<std::int64_t, std::int64_t> pair_in(const std::string& text) {
+  const auto blank = text.find(' ');
+  if (blank == std::string::npos) return {INT64_MIN, 0};
+  return {std::stoll(text), std::stoll(text.substr(blank + 1))};
+}
+std::string as_text(std::int64_t first, std::int64_t second) { return std::to_string(first) + ' ' + std::to_string(second); }
+
+/// Keeps one range a user.
+class overdue_users {
+public:
+  void add(const address& user, sequence seq) {
+    const auto [found, is_new] = places_.try_emplace(std::string(user.text()), all_.size());
+    if (is_new) all_.push_back({user, seq, seq});
+    auto& x = all_[found->second];
+    x.first = std::min(x.first, seq);
+    x.last = std::max(x.last, seq);
+  }
+  std::vector<overdue> take() { return std::move(all_); }
+
+private:
+  std::vector<overdue> all_;
+  std::unordered_map<std::string, std::size_t> places_;
+};
+
 }  // namespace
 
 struct sqlite_reaper::statements {
@@ -39,21 +65,48 @@ struct sqlite_reaper::statements {
                 "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6, bytes = NULL WHERE address = ?1 AND last_seq = ?2"),
         no_posting(db, "DELETE FROM posting WHERE address = ?1 AND last_seq = ?2"),
         gone_to(db, "UPDATE shard SET gone_to = max(gone_to, ?2) WHERE shard = ?1"),
-        log_runs(db, "DELETE FROM log_run WHERE shard = ?1 AND first_offset + records <= ?2") {}
+        log_runs(db, "DELETE FROM log_run WHERE shard = ?1 AND first_offset + records <= ?2"),
+        dead(db, "SELECT last, entry, mirrored FROM dead_letter WHERE (last, entry) > (?1, ?2) AND last < ?3 ORDER BY last, entry LIMIT ?4"),
+        remove_dead(db, "DELETE FROM dead_letter WHERE entry = ?"),
+        expiring(db,
+                 "SELECT e.expires, e.row, m.seq, m.address FROM expiring e LEFT JOIN message m ON m.row = e.row "
+                 "WHERE (e.expires, e.row) > (?1, ?2) AND e.expires < ?3 ORDER BY e.expires, e.row LIMIT ?4"),
+        not_expiring(db, "DELETE FROM expiring WHERE expires = ? AND row = ?"),
+        by_age(db, "SELECT row, seq, address, appended, event FROM message WHERE row > ?1 ORDER BY row LIMIT ?2") {}
   SQLite::Statement uncovered, rows, remove, cursor, postings, posting, no_posting, gone_to, log_runs;
+  SQLite::Statement dead, remove_dead, expiring, not_expiring, by_age;
+};
+
+/// What the cursors say, each read once a step.
+class sqlite_reaper::acked_by_user {
+public:
+  acked_by_user(const cursor_book& cursors, SQLite::Statement& by_user) : cursors_(cursors), by_user_(by_user) {}
+  bool has(const address& user, sequence seq) {
+    const auto [found, is_new] = known_.try_emplace(std::string(user.text()));
+    if (is_new) {
+      auto record = newest_cursor(cursors_, by_user_, user);
+      if (record) found->second = std::move(record->acked);
+    }
+    return found->second.is_acked(seq);
+  }
+
+private:
+  const cursor_book& cursors_;
+  SQLite::Statement& by_user_;
+  std::unordered_map<std::string, cursor> known_;
 };
 
 sqlite_reaper::sqlite_reaper(SQLite::Database& db, const cursor_book& cursors) : cursors_(cursors), sql_(std::make_unique<statements>(db)) {}
 sqlite_reaper::~sqlite_reaper() = default;
 
-reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_t>& positions) {
+reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_t>& positions, settled_by whom) {
   struct places_of_user {
     std::uint64_t first_seq = 0;
     std::vector<std::uint64_t> rows;
   };
   std::vector<std::uint64_t> rows;
   std::unordered_map<std::uint64_t, places_of_user> places;
-  std::unordered_map<std::string, cursor> acked;
+  acked_by_user acked(cursors_, sql_->cursor);
   std::map<std::uint32_t, sequence> gone_to;
   reaped out;
   std::size_t looked_at = 0;
@@ -75,14 +128,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
     const auto to = trusted_address(q.getColumn(3).getString());
     // What a shard would read again after a restart, or a replay of its source is recognised by, is not history yet.
     bool keep = seq.offset() >= positions.at(shard) || q.getColumn(5).getInt() != 0;
-    if (!keep && !to.is_dead_letters()) {
-      const auto [found, is_new] = acked.try_emplace(std::string(to.text()));
-      if (is_new) {
-        auto record = newest_cursor(cursors_, sql_->cursor, to);
-        if (record) found->second = std::move(record->acked);
-      }
-      keep = !found->second.is_acked(seq);
-    }
+    if (!keep && !to.is_dead_letters() && whom == settled_by::cursor) keep = !acked.has(to, seq);
     if (keep) {
       ++out.kept;
       continue;
@@ -113,6 +159,118 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
   }
   out.removed = rows.size();
   if (!young && looked_at == what.limit) out.next = std::to_string(last);
+  return out;
+}
+
+reaped sqlite_reaper::step_dead_letters(const reap_step& what) {
+  reaped out;
+  std::vector<std::int64_t> entries;
+  std::size_t looked_at = 0;
+  std::pair<std::int64_t, std::int64_t> last;
+  const auto from = pair_in(what.from);
+  auto& q = sql_->dead;
+  q.reset();
+  q.bind(1, from.first);
+  q.bind(2, from.second);
+  q.bind(3, what.before.value);
+  q.bind(4, static_cast<std::int64_t>(what.limit));
+  for (; q.executeStep(); ++looked_at) {
+    last = {q.getColumn(0).getInt64(), q.getColumn(1).getInt64()};
+    if (what.mirrored_only && q.getColumn(2).getInt() == 0)
+      ++out.kept;
+    else
+      entries.push_back(last.second);
+  }
+  q.reset();
+  for (const auto entry : entries) {
+    sql_->remove_dead.reset();
+    sql_->remove_dead.bind(1, entry);
+    sql_->remove_dead.exec();
+  }
+  out.removed = entries.size();
+  if (looked_at == what.limit) out.next = as_text(last.first, last.second);
+  return out;
+}
+
+/// What is settled, or gone, need not be found again.
+reaped sqlite_reaper::step_expired_named(const reap_step& what) {
+  reaped out;
+  acked_by_user acked(cursors_, sql_->cursor);
+  overdue_users users;
+  std::vector<std::pair<std::int64_t, std::int64_t>> settled;
+  std::size_t looked_at = 0;
+  std::pair<std::int64_t, std::int64_t> last;
+  const auto from = pair_in(what.from);
+  auto& q = sql_->expiring;
+  q.reset();
+  q.bind(1, from.first);
+  q.bind(2, from.second);
+  q.bind(3, what.before.value);
+  q.bind(4, static_cast<std::int64_t>(what.limit));
+  for (; q.executeStep(); ++looked_at) {
+    last = {q.getColumn(0).getInt64(), q.getColumn(1).getInt64()};
+    if (q.getColumn(2).isNull()) {
+      settled.push_back(last);
+      continue;
+    }
+    const sequence seq{number(q.getColumn(2))};
+    const auto to = trusted_address(q.getColumn(3).getString());
+    if (acked.has(to, seq)) {
+      settled.push_back(last);
+    } else {
+      ++out.kept;
+      users.add(to, seq);
+    }
+  }
+  q.reset();
+  for (const auto& [expires, row] : settled) {
+    sql_->not_expiring.reset();
+    sql_->not_expiring.bind(1, expires);
+    sql_->not_expiring.bind(2, row);
+    sql_->not_expiring.exec();
+  }
+  if (looked_at == what.limit) out.next = as_text(last.first, last.second);
+  out.expired = users.take();
+  return out;
+}
+
+/// In the order of rows, as retention. The event is read only where it may name a time itself.
+reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
+  reaped out;
+  acked_by_user acked(cursors_, sql_->cursor);
+  overdue_users users;
+  std::size_t looked_at = 0;
+  out.again = what.from;
+  auto last = number_in(what.from);
+  bool young = false;
+  auto& q = sql_->by_age;
+  q.reset();
+  q.bind(1, as_stored(last));
+  q.bind(2, static_cast<std::int64_t>(what.limit));
+  while (q.executeStep()) {
+    if (q.getColumn(3).getInt64() >= what.before.value) {
+      young = true;
+      break;
+    }
+    ++looked_at;
+    const auto before_this = last;
+    last = number(q.getColumn(0));
+    const sequence seq{number(q.getColumn(1))};
+    const auto to = trusted_address(q.getColumn(2).getString());
+    if (to.is_dead_letters() || acked.has(to, seq)) continue;
+    const auto column = q.getColumn(4);
+    const std::string_view text(column.getText(), static_cast<std::size_t>(column.getBytes()));
+    if (text.find("\"expirytime\"") != std::string_view::npos) {
+      const auto named = event_from_json(text);
+      if (named && named->expires > what.now) continue;
+    }
+    if (out.kept++ == 0) out.again = std::to_string(before_this);
+    users.add(to, seq);
+  }
+  q.reset();
+  if (out.kept == 0) out.again = std::to_string(last);
+  if (!young && looked_at == what.limit) out.next = std::to_string(last);
+  out.expired = users.take();
   return out;
 }
 

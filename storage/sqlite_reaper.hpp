@@ -21,13 +21,21 @@ public:
   sqlite_reaper(SQLite::Database& db, const cursor_book& cursors);
   ~sqlite_reaper();
 
-  /// Inside the open transaction. @param positions by shard, as they are durable: nothing at or above is taken. Throws SQLite's exceptions.
-  reaped step(const reap_step& what, const std::vector<std::uint64_t>& positions);
+  enum class settled_by : std::uint8_t {
+    cursor,   ///< a message that its user's cursor has settled is owed to nobody
+    position  ///< of a log beside its store: so is every record below the position
+  };
+  /// Inside the open transaction, as are the others. @param positions by shard, as they are durable: nothing at or above is taken. Throws SQLite's exceptions.
+  reaped step(const reap_step& what, const std::vector<std::uint64_t>& positions, settled_by whom = settled_by::cursor);
+  reaped step_dead_letters(const reap_step& what);
+  reaped step_expired_named(const reap_step& what);
+  reaped step_expired_by_age(const reap_step& what);
   /// The oldest row that the indexes on disk do not cover yet is past its retention too.
   bool waits_for_indexes(const reap_step& what);
 
 private:
   struct statements;
+  class acked_by_user;
   void forget_places(std::uint64_t address, std::uint64_t first_seq, const std::vector<std::uint64_t>& rows);
 
   const cursor_book& cursors_;

@@ -45,8 +45,9 @@ std::uint64_t restore_origins(SQLite::Database& db, recovered_rows& into, origin
     origin_position at{{q.getColumn(1).getString(), q.getColumn(2).getUInt(), q.getColumn(3).getString(), q.getColumn(4).getInt()},
                        q.getColumn(5).getInt64(),
                        static_cast<std::uint64_t>(q.getColumn(6).getInt64())};
-    into.origins.restore(at);
     into.origin_ids[at.from] = q.getColumn(0).getInt64();
+    if (!into.owns_log) continue;  // the log beside it recognises replays
+    into.origins.restore(at);
     by_id[q.getColumn(0).getInt64()] = std::make_shared<const origin_partition>(at.from);
     rescan = std::min(rescan, at.rescan);
   }

@@ -61,6 +61,14 @@ CREATE TABLE inbox (user TEXT PRIMARY KEY, version INTEGER NOT NULL, record BLOB
 ALTER TABLE shard ADD COLUMN gone_to INTEGER NOT NULL DEFAULT 0;
 )",
     R"(
+ALTER TABLE dead_letter ADD COLUMN mirrored INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX dead_letter_unmirrored ON dead_letter (mirrored) WHERE mirrored = 0;
+CREATE INDEX dead_letter_last ON dead_letter (last);
+)",
+    R"(
+CREATE TABLE expiring (expires INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (expires, row)) WITHOUT ROWID;
+)",
+    R"(
 ALTER TABLE message ADD COLUMN bytes INTEGER;
 ALTER TABLE message ADD COLUMN terms TEXT;
 ALTER TABLE posting ADD COLUMN bytes INTEGER;

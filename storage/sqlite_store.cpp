@@ -31,6 +31,7 @@ void sqlite_store::reap(reap_step step, store_done<reaped> done) { database_->re
 void sqlite_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
   database_->dead_letters(std::move(query), std::move(done));
 }
+void sqlite_store::stop_reading() { database_->stop_reading(); }
 void sqlite_store::stop() { database_->stop_store(); }
 
 result<std::unique_ptr<message_store>> open_sqlite_store(const config& options, const log_identity& log, metrics& counts) {
@@ -50,8 +51,7 @@ result<engines> open_embedded(const config& options, metrics& counts) {
 result<engines> open_embedded_log(const config& options, metrics& counts) {
   auto database = sqlite_database::open(options, counts, nullptr);
   if (!database) return database.error();
-  (*database)->stop_store();  // nothing is written but the log, so its stop is the database's
-  auto log = std::make_unique<embedded_log>(*database);
+  auto log = std::make_unique<embedded_log>(*database, true);
   return engines{std::move(*database), std::move(log), nullptr};
 }
 

@@ -24,6 +24,7 @@ public:
   void history(address user, history_query query, store_done<stored_history> done) override;
   void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
+  void stop_reading() override;
   void stop() override;
 
 private:

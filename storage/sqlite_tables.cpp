@@ -12,6 +12,8 @@
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Statement.h>
 
+#include <algorithm>
+
 namespace doorstep {
 
 namespace {
@@ -27,26 +29,29 @@ SQLite::Statement& again(SQLite::Statement& x) {
 
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
-  SQLite::Statement begin, commit, message, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before, requeued, purged,
-      last_seq, inbox;
+  SQLite::Statement begin, commit, message, expiring, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before,
+      earlier_death, requeued, purged, mirrored, last_seq, inbox;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
     : begin(db, "BEGIN IMMEDIATE"),
       commit(db, "COMMIT"),
       message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      expiring(db, "INSERT OR IGNORE INTO expiring VALUES (?, ?)"),
       next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
       position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
       shard_origin(db, "INSERT OR REPLACE INTO shard_origin VALUES (?, ?, ?)"),
-      origin(db, "INSERT INTO origin (source, generation, topic, partition, floor, rescan) VALUES (?, ?, ?, ?, 0, 0)"),
+      origin(db, "INSERT INTO origin (source, generation, topic, partition, floor, rescan) VALUES (?, ?, ?, ?, ?5, ?5)"),
       origin_at(db, "UPDATE origin SET floor = ?, rescan = ? WHERE id = ?"),
       journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
       dead(db,
            "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, "
            "requeue, terms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       dead_before(db, "DELETE FROM dead_letter WHERE id = ? AND requeue < ?"),
+      earlier_death(db, "SELECT source, topic, partition, offset, first FROM dead_letter WHERE id = ? AND requeue < ?"),
       requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
       purged(db, "DELETE FROM dead_letter WHERE id = ? AND requeue = ? AND requeued = 0"),
+      mirrored(db, "UPDATE dead_letter SET mirrored = 1 WHERE id = ? AND requeue = ?"),
       last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?"),
       inbox(db,
             "INSERT INTO inbox VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
@@ -90,6 +95,11 @@ void sqlite_tables::insert(const message_row& x) {
   else
     q.bindNoCopy(14, x.terms);
   q.exec();
+  if (x.expires.value == 0) return;
+  auto& e = again(sql_->expiring);
+  e.bind(1, x.expires.value);
+  e.bind(2, as_stored(x.row));
+  e.exec();
 }
 
 void sqlite_tables::next_offset(std::uint32_t shard, std::uint64_t offset) {
@@ -114,12 +124,13 @@ void sqlite_tables::shard_origin(shard_id shard, const origin_position& x) {
   q.exec();
 }
 
-std::int64_t sqlite_tables::insert_origin(const origin_partition& x) {
+std::int64_t sqlite_tables::insert_origin(const origin_partition& x, bool judged) {
   auto& q = again(sql_->origin);
   q.bindNoCopy(1, x.source);
   q.bind(2, static_cast<std::int64_t>(x.generation));
   q.bindNoCopy(3, x.topic);
   q.bind(4, x.partition);
+  q.bind(5, judged ? std::int64_t{0} : INT64_MAX);  // no row is above that floor, and none has to be read again for it
   q.exec();
   return db_.getLastInsertRowid();
 }
@@ -149,9 +160,27 @@ void sqlite_tables::insert(const inbox_record& x) {
   q.exec();
 }
 
-int sqlite_tables::insert(const dead_letter& x) {
+/// A message that was requeued has no origin of its own: its earlier death says where it came from, and since when.
+void sqlite_tables::inherit(dead_letter& x) {
+  auto& q = again(sql_->earlier_death);
+  q.bindNoCopy(1, x.id);
+  q.bind(2, static_cast<std::int64_t>(x.requeue));
+  if (q.executeStep()) {
+    if (x.offset < 0) {
+      x.source = q.getColumn(0).getString();
+      x.topic = q.getColumn(1).getString();
+      x.partition = q.getColumn(2).getInt();
+      x.offset = q.getColumn(3).getInt64();
+    }
+    x.first = std::min(x.first, unix_ms{q.getColumn(4).getInt64()});
+  }
+  q.reset();
+}
+
+int sqlite_tables::insert(dead_letter x) {
   int fewer = 0;
   if (x.requeue > 0) {
+    inherit(x);
     auto& before = again(sql_->dead_before);
     before.bindNoCopy(1, x.id);
     before.bind(2, static_cast<std::int64_t>(x.requeue));
@@ -181,8 +210,9 @@ int sqlite_tables::insert(const dead_letter& x) {
 }
 
 int sqlite_tables::change(const dead_letter_change& x) {
-  const bool purge = x.what == dead_letter_change::to::purged;
-  auto& q = again(purge ? sql_->purged : sql_->requeued);
+  using to = dead_letter_change::to;
+  const bool purge = x.what == to::purged;
+  auto& q = again(purge ? sql_->purged : x.what == to::mirrored ? sql_->mirrored : sql_->requeued);
   q.bindNoCopy(1, x.id);
   q.bind(2, static_cast<std::int64_t>(x.requeue));
   const int changed = q.exec();

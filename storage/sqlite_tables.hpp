@@ -32,6 +32,7 @@ struct message_row {
   const std::string* event = nullptr;
   std::uint64_t bytes = 0;  ///< content_bytes()
   std::string terms{};      ///< delivery terms as JSON, empty = none
+  unix_ms expires{};        ///< where the event names a time
 };
 
 class sqlite_tables {
@@ -45,19 +46,22 @@ public:
   void next_offset(std::uint32_t shard, std::uint64_t offset);
   void position(const shard_position& x);
   void shard_origin(shard_id shard, const origin_position& x);
-  std::int64_t insert_origin(const origin_partition& x);
+  /// @param judged false: only to say where messages came from; the log beside the store recognises replays.
+  std::int64_t insert_origin(const origin_partition& x, bool judged);
   void origin_at(std::int64_t id, std::int64_t floor, std::uint64_t rescan);
   void insert_journal(std::uint64_t entry, const std::string& records);
   /// An older version of the user's record is ignored.
   void insert(const inbox_record& x);
   /// @returns by how many there are more now: 0 where the id is there already, or an earlier death of the same message gave way.
-  int insert(const dead_letter& x);
+  int insert(dead_letter x);
   /// @returns how many rows went.
   int change(const dead_letter_change& x);
   /// The highest seq that the index on disk has of an address, 0 = none.
   std::uint64_t last_seq(std::uint64_t address);
 
 private:
+  void inherit(dead_letter& x);
+
   SQLite::Database& db_;
   std::string address_, reason_, record_;  ///< scratch: SQLiteCpp binds texts without a copy from std::string only
   struct statements;

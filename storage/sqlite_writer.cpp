@@ -74,6 +74,7 @@ struct sqlite_writer::impl {
   void insert(const message& x, const log_entry* from, std::uint32_t shard, std::uint64_t key);
   std::int64_t origin_id(const std::shared_ptr<const origin_partition>& from);
   void stage(store_work& work);
+  void reap(reap_work& work);
   bool is_stored(const message& x, std::uint64_t address, std::uint32_t shard);
   void take_over(bool appends, bool writes);
   failure give_back(const SQLite::Exception& x, std::span<append_work> appends);
@@ -202,9 +203,7 @@ void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<
   for (auto& work : writes) {
     stage(work);
     if (!work.reap) continue;
-    work.reap->outcome = reaper.step(work.reap->step, positions);
-    // With little traffic the tail holds months: then it goes to the disk before it is full.
-    staged.freeze = work.reap->outcome.next.empty() && !tail.oldest_frozen() && reaper.waits_for_indexes(work.reap->step);
+    reap(*work.reap);
   }
   for (std::uint32_t i = 0; i < offsets.size(); ++i) {
     if (staged.offsets[i] != offsets[i]) sql.next_offset(i, staged.offsets[i]);
@@ -223,6 +222,26 @@ void sqlite_writer::impl::transaction(std::span<append_work> appends, std::span<
   const auto before = std::chrono::steady_clock::now();
   sql.commit();
   counts.commit_time.observe(std::chrono::steady_clock::now() - before);
+}
+
+void sqlite_writer::impl::reap(reap_work& work) {
+  using by = sqlite_reaper::settled_by;
+  switch (work.step.what) {
+    case reap_kind::messages: {
+      const bool of_log = !work.stored.empty();
+      if (of_log) db->exec("DELETE FROM expiring");  // the store judges expiry
+      work.outcome = reaper.step(work.step, of_log ? work.stored : positions, of_log ? by::position : by::cursor);
+      // With little traffic the tail holds months: then it goes to the disk before it is full.
+      staged.freeze = work.outcome.next.empty() && !tail.oldest_frozen() && reaper.waits_for_indexes(work.step);
+      break;
+    }
+    case reap_kind::dead_letters:
+      work.outcome = reaper.step_dead_letters(work.step);
+      staged.dead -= static_cast<int>(work.outcome.removed);
+      break;
+    case reap_kind::expired_named: work.outcome = reaper.step_expired_named(work.step); break;
+    case reap_kind::expired_by_age: work.outcome = reaper.step_expired_by_age(work.step); break;
+  }
 }
 
 appended sqlite_writer::impl::place(const log_entry& entry) {
@@ -247,7 +266,10 @@ appended sqlite_writer::impl::place(const log_entry& entry) {
                   entry.came_from.offset, {},    &entry.detail, &event_text,     event_bytes};
   if (entry.came_from.from) row.origin = origin_id(entry.came_from.from);
   const bool dead = entry.to.is_dead_letters();
-  if (dead) row.reason = name(entry.reason);
+  if (dead)
+    row.reason = name(entry.reason);
+  else if (entry.what)
+    row.expires = entry.what->expires;
   if (entry.terms) row.terms = to_json(*entry.terms);
   sql.insert(row);
   staged.keys[key] = row.row;
@@ -261,7 +283,7 @@ std::int64_t sqlite_writer::impl::origin_id(const std::shared_ptr<const origin_p
   if (from == last_origin) return last_origin_id;
   auto& id = origin_ids[*from];
   if (id == 0) {
-    id = sql.insert_origin(*from);
+    id = sql.insert_origin(*from, owns_log);
     staged.origins.push_back(from);
   }
   last_origin = from;
@@ -305,13 +327,14 @@ void sqlite_writer::impl::stage(store_work& work) {
                 &x->id,
                 x->appended,
                 x->requeue,
-                0,
-                0,
+                x->from ? origin_id(x->from) : 0,
+                x->from_offset,
                 {},
                 &no_detail,
                 &text,
                 content_bytes(*x),
-                to_json(x->terms)});
+                to_json(x->terms),
+                x->what->expires});
     staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended, content_bytes(*x)});
     ++staged.next_row;
   }

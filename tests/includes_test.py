@@ -38,7 +38,7 @@ LIBRARIES = [
 ]
 # actors/ sees the interfaces of storage and net, never a concrete part: main.cpp chooses those.
 INTERFACES = {
-    "storage/message_log.hpp", "storage/message_store.hpp", "storage/record_source.hpp",
+    "storage/message_log.hpp", "storage/message_store.hpp", "storage/mirror_record.hpp", "storage/record_sink.hpp", "storage/record_source.hpp",
     "net/connection.hpp", "net/loop.hpp", "net/protocol.hpp", "net/surfaces.hpp",
 }
 # The one place in actors/ with Asio.

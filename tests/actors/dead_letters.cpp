@@ -66,6 +66,38 @@ TEST_F(dead_letters_test, a_message_nacked_too_often_becomes_a_dead_letter_in_th
   EXPECT_EQ(phone.seen->pushes.size(), pushes) << "never pushed again; the other one is not due yet";
 }
 
+TEST_F(dead_letters_test, a_dead_letter_names_the_record_it_came_from_and_the_filter_for_its_topic_finds_it) {
+  options_.delivery.max_attempts = 1;
+  auto& phone = connect("alice");
+  const auto from = std::make_shared<const origin_partition>(origin_partition{"shop", 0, "orders", 3});
+  log_entry x;
+  x.to = address::user("alice").value();
+  x.what = std::make_shared<const event>(made_event("1", "alice"));
+  x.id = id_of("1");
+  x.came_from = {from, 17, 17};
+  x.appended = {1'000};
+  log_.append({x}, admission::credited, [](const auto&) {});
+  settle();
+  nack(phone, "1", "no");
+  publish_to("alice", "2");
+  nack(phone, "2", "no");
+  ASSERT_EQ(store_.dead().size(), 2u);
+  const auto d = store_.dead()[0];
+  EXPECT_EQ(d.source, "shop");
+  EXPECT_EQ(d.topic, "orders");
+  EXPECT_EQ(d.partition, 3);
+  EXPECT_EQ(d.offset, 17);
+  EXPECT_EQ(d.first, unix_ms{1'000});
+  EXPECT_GT(d.last, d.first);
+  EXPECT_EQ(d.attempts, 1u);
+  dead_letter_filter by_topic;
+  by_topic.topic = "orders";
+  const auto found = ask(list_dead_letters, by_topic);
+  EXPECT_THAT(found, HasSubstr(id_of("1")));
+  EXPECT_THAT(found, HasSubstr(R"("topic":"orders","partition":3,"offset":17)"));
+  EXPECT_THAT(found, testing::Not(HasSubstr(id_of("2"))));
+}
+
 TEST_F(dead_letters_test, while_the_store_cannot_write_it_is_neither_dead_nor_settled_and_then_both) {
   options_.delivery.max_attempts = 1;
   auto& phone = connect("alice");
@@ -186,6 +218,62 @@ TEST_F(dead_letters_test, a_record_cannot_be_requeued_and_what_is_purged_is_gone
   EXPECT_THAT(ask(purge_dead_letters, by_topic), HasSubstr("\"purged\":1"));
   EXPECT_TRUE(store_.dead().empty());
   EXPECT_EQ(ask(requeue_dead_letters, only("t/0/5")), "not-found");
+}
+
+TEST_F(dead_letters_test, a_record_is_routed_again_once_the_configuration_is_mended_and_until_then_it_says_why_not) {
+  source_config shop;
+  shop.name = "shop";
+  shop.topics = {"orders"};
+  shop.format = "json";
+  shop.recipient_key = false;
+  shop.recipient_pointer = "/customer";
+  options_.sources = {shop};
+  const auto from = std::make_shared<const origin_partition>(origin_partition{"shop", 2, "orders", 3});
+  const auto take = [&](std::int64_t offset, std::string key, std::string value) {
+    source_record record;
+    record.offset = offset;
+    record.key = key;
+    record.value = value;
+    const std::vector<header_view> headers{{"trace", "a b"}};
+    record.headers = headers;
+    record.timestamp = {1'000};
+    record.own();
+    route_records batch;
+    batch.from = from;
+    batch.floor = offset;
+    batch.records = {record};
+    caf::anon_send(router_, std::move(batch));
+    settle();
+  };
+  auto& phone = connect("alice");
+  take(17, "alice", R"({"customer": {"name": "alice"}})");
+  take(18, "alice", "{" + std::string(70'000, ' '));
+  take(19, "alice", "no JSON at all");
+  ASSERT_EQ(store_.dead().size(), 3u);
+  const auto ask_why = [&](const std::string& id) {
+    std::string said;
+    requeue_dead_letters(parts_, only(id),
+                         [&](const result<std::string>& x) { said = x ? *x : std::string(name(x.error().code)) + ": " + x.error().detail; });
+    settle();
+    return said;
+  };
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("unsupported: it still cannot be understood"));
+  EXPECT_THAT(ask_why("orders/3/18@2"), HasSubstr("unsupported: only the first 65536 of its 70001 bytes were kept"));
+  EXPECT_FALSE(store_.dead()[0].requeued);
+
+  options_.sources[0].recipient_pointer = "/customer/name";
+  EXPECT_THAT(ask_why("orders/3/19@2"), HasSubstr("unsupported: it still cannot be understood"));
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("\"requeued\":1"));
+  EXPECT_THAT(ask_why("orders/3/17@2"), HasSubstr("\"already_requeued\":1"));
+  EXPECT_THAT(phone.seen->events(), ElementsAre("orders/3/17"));
+  EXPECT_TRUE(store_.dead()[0].requeued);
+  EXPECT_EQ(store_.dead()[0].reason, dead_reason::malformed);
+  dead_letter_filter all;
+  all.topic = "orders";
+  EXPECT_THAT(ask(requeue_dead_letters, all), HasSubstr("\"requeued\":0,\"already_requeued\":0,\"not_requeueable\":2"));
+
+  options_.sources.clear();
+  EXPECT_THAT(ask_why("orders/3/19@2"), HasSubstr("unsupported: its source shop is not configured any more"));
 }
 
 TEST_F(dead_letters_test, what_has_expired_while_the_user_was_away_is_a_dead_letter_when_the_user_comes) {

@@ -100,10 +100,10 @@ protected:
     router_ = spawn_on(system_, nullptr, make_router, &parts_);
     auto make_reaper = &reaper;
     caf::actor_config plain, plain_too;
-    reaper_ = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts_);
+    reaper_ = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts_, shards_);
     node_ = system_.spawn_functor<caf::no_spawn_options>(
         std::true_type{}, plain_too, make_node,
-        node_birth{{writer_}, shards_, router_, reaper_, [this](std::string why) { fatal_ = std::move(why); }});
+        node_birth{{writer_}, shards_, router_, reaper_, mirror_, [this](std::string why) { fatal_ = std::move(why); }});
     caf::anon_send(shards_[0], alarm{});
     settle();
   }
@@ -212,6 +212,7 @@ protected:
   std::vector<shard_actor> shards_;
   router_actor router_;
   reaper_actor reaper_;
+  mirror_actor mirror_;  ///< null, unless a test made one before
   node_actor node_;
   std::deque<client_device> clients_;
   std::string fatal_;

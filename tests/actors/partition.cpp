@@ -2,46 +2,15 @@
 // PARTITION and ROUTER: what is committed when, and what happens when the log cannot write.
 #include "actors/partition.hpp"
 
+#include "tests/actors/fake_source.hpp"
 #include "tests/actors/fixture.hpp"
 
 #include <gmock/gmock.h>
-
-#include <map>
 
 namespace doorstep::test {
 namespace {
 
 using testing::ElementsAre;
-
-/// A partition of five hundred records that is handed over on credit, as a broker would, and can be rewound.
-class fake_source final : public record_source {
-public:
-  const std::string& name() const override { return name_; }
-  void start(source_listener&) override {}
-  void grant(const topic_partition&, std::size_t records) override { credit += records; }
-  void commit(const topic_partition&, std::int64_t next_offset) override { commits.push_back(next_offset); }
-  void rewind(const topic_partition&, std::int64_t offset) override {
-    next = offset;
-    ++rewinds;
-  }
-  std::vector<lag> lags() const override { return {}; }
-  void stop() override {}
-
-  std::vector<source_record> take(std::size_t wanted) {
-    std::vector<source_record> batch;
-    for (; wanted > 0 && credit > 0 && records.contains(next); --wanted, --credit, ++next) batch.push_back(records[next]);
-    return batch;
-  }
-
-  std::map<std::int64_t, source_record> records;
-  std::int64_t next = 0;
-  std::size_t credit = 0;
-  int rewinds = 0;
-  std::vector<std::int64_t> commits;
-
-private:
-  std::string name_ = "orders";
-};
 
 class partition_test : public house_in_a_bottle {
 protected:
@@ -51,7 +20,7 @@ protected:
     source_options_.in_flight_max = 10;
     options_.sources.push_back(source_options_);
     house_in_a_bottle::SetUp();
-    for (std::int64_t i = 0; i < 500; ++i) source_.records[i] = record(i, "alice", R"({"n":1})");
+    for (std::int64_t i = 0; i < 500; ++i) source_.records[i] = made_record(i, "alice", R"({"n":1})");
     start();
   }
   void TearDown() override {
@@ -68,14 +37,6 @@ protected:
     settle();
   }
 
-  static source_record record(std::int64_t offset, const std::string& key, const std::string& value) {
-    source_record x;
-    x.offset = offset;
-    x.key = key;
-    x.value = value;
-    x.own();
-    return x;
-  }
   /// Hands `count` records to the actor without letting anything else happen.
   void hand_over(std::size_t count) { caf::anon_send(actor_, take_records{source_.take(count)}); }
   void hand_over_all() {
@@ -162,8 +123,8 @@ TEST_F(partition_test, a_replay_after_a_crash_makes_no_second_message_and_loses_
 }
 
 TEST_F(partition_test, a_record_that_cannot_be_understood_is_a_dead_letter_with_its_place_and_does_not_stop_the_others) {
-  source_.records[1] = record(1, "alice", "{not json");
-  source_.records[2] = record(2, std::string("bad\0id", 6), "{}");
+  source_.records[1] = made_record(1, "alice", "{not json");
+  source_.records[2] = made_record(2, std::string("bad\0id", 6), "{}");
   hand_over(5);
   settle();
   EXPECT_THAT(source_.commits, ElementsAre(5));

@@ -8,10 +8,9 @@ import pytest
 
 from support.client import Tab, in_thread, run
 from support.crowd import Crowd
+from support.load import chance_of_this_run, expected_from_kafka, feed, kill_again_and_again, kill_and_come_back, publish_all, stored_numbers
 from support.mongodb import MongoDB
 from support.server import make_event
-from test_kafka_road import numbered
-from test_kills import publish_until_taken
 
 PARTITIONS = 4
 KILLS = int(os.environ.get("DOORSTEP_KAFKA_LOG_KILLS", "3"))
@@ -43,13 +42,7 @@ def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kil
         assert [m["data"]["n"] for m in seen] == list(range(6))
         assert not any(m["redelivered"] for m in seen)
         await tab.ack(*seen[:4])
-        await in_thread(server.kill)
-        await in_thread(server.start)
-        again = await Tab.open(server, "alice")
-        got = await again.messages(2)
-        assert [m["seq"] for m in got] == [m["seq"] for m in seen[4:]]
-        assert all(m["redelivered"] for m in got)
-        await again.ack(*got)
+        again = await kill_and_come_back(server, "alice", seen[4:])
         # producers' duplicates, of before the kill and of now
         reply = await in_thread(server.post_events, [make_event("alice", 0), make_event("alice", 6), make_event("alice", 6)], 10)
         assert reply.status == 202
@@ -58,9 +51,7 @@ def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kil
         await again.ack(live)
         server.publish(make_event("alice", 7))
         assert (await again.expect("message"))["data"]["n"] == 7
-        await again.send({"id": 5, "history": {"address": "user:alice", "after": 0, "limit": 20}})
-        history = await again.expect("history")
-        assert [m["data"]["n"] for m in history["messages"]] == list(range(8))
+        assert await stored_numbers(again, "alice") == list(range(8))
         await again.close()
 
     run(scenario())
@@ -69,39 +60,17 @@ def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kil
 
 
 def test_kills_in_the_middle_of_the_load_lose_nothing(doorstep, kafka, engines):
-    seed = int(os.environ.get("DOORSTEP_SEED", random.SystemRandom().randrange(1 << 32)))
-    print(f"DOORSTEP_SEED={seed}")
-    chance = random.Random(seed)
+    seed, chance = chance_of_this_run()
     topic = kafka.make_topic(PARTITIONS)
     server = doorstep(engines, [kafka.source(topic, f"g-{topic}")])
     users = [f"u{i}" for i in range(USERS)]
 
     async def scenario():
         async with Crowd(server, users, seed) as crowd:
-            events = list(numbered(users, EACH, chance))
-            for user, number in events:
-                crowd.oracle.expect("/kafka", user, number)
-
-            async def over_http():
-                for number in range(EACH // 2):
-                    for user in users:
-                        await publish_until_taken(server, crowd.oracle, user, number)
-
-            async def over_kafka():
-                for begin in range(0, len(events), 60):
-                    await in_thread(kafka.produce, topic, [(u, make_event(u, n, "/kafka")) for u, n in events[begin:begin + 60]])
-                    await asyncio.sleep(chance.uniform(0, 0.2))
-
-            load = asyncio.gather(over_http(), over_kafka())
-            for kill in range(KILLS):
-                goal = len(crowd.oracle.place) + chance.randrange(20, USERS * EACH // (KILLS + 1))
-                try:
-                    await crowd.delivered(goal, 10)
-                except AssertionError:
-                    pass  # the load is through, or slow: any moment is a good one
-                await in_thread(server.kill)
-                print(f"kill {kill + 1}: {crowd.oracle.summary()}")
-                await in_thread(server.start)
+            events = expected_from_kafka(crowd.oracle, users, EACH, chance)
+            pauses = random.Random(seed + 1)
+            load = asyncio.gather(publish_all(server, crowd.oracle, users, EACH // 2), feed(kafka, topic, events, 60, lambda: pauses.uniform(0, 0.2)))
+            await kill_again_and_again(server, crowd, chance, KILLS, 20, USERS * EACH // (KILLS + 1), 10)
             await load
             await crowd.finished(60)
             crowd.oracle.check()

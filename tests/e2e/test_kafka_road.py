@@ -9,19 +9,10 @@ import pytest
 
 from support.client import Tab, in_thread, run
 from support.crowd import Crowd
+from support.load import expected_from_kafka
 from support.server import make_event
 
 PARTITIONS = 4
-
-
-def numbered(users, each, shuffle):
-    """`each` events for every user, mixed, in order for each user."""
-    turns = [user for user in users for _ in range(each)]
-    shuffle.shuffle(turns)
-    count = dict.fromkeys(users, 0)
-    for user in turns:
-        yield user, count[user]
-        count[user] += 1
 
 
 def test_ten_thousand_records_reach_two_hundred_users_in_order_and_are_committed(doorstep, kafka):
@@ -31,10 +22,8 @@ def test_ten_thousand_records_reach_two_hundred_users_in_order_and_are_committed
 
     async def scenario():
         async with Crowd(server, users) as crowd:
-            lines = []
-            for user, number in numbered(users, 50, random.Random(1)):
-                crowd.oracle.expect("/kafka", user, number)
-                lines.append((user, make_event(user, number, "/kafka")))
+            events = expected_from_kafka(crowd.oracle, users, 50, random.Random(1))
+            lines = [(user, make_event(user, number, "/kafka")) for user, number in events]
             await in_thread(kafka.produce, topic, lines)
             await crowd.finished(90)
             crowd.oracle.check()
@@ -142,9 +131,7 @@ def test_the_broker_is_stopped_and_started_under_load(doorstep, kafka):
 
     async def scenario():
         async with Crowd(server, users) as crowd:
-            events = list(numbered(users, 50, random.Random(2)))
-            for user, number in events:
-                crowd.oracle.expect("/kafka", user, number)
+            events = expected_from_kafka(crowd.oracle, users, 50, random.Random(2))
             lines = [(user, make_event(user, number, "/kafka")) for user, number in events]
             await in_thread(kafka.produce, topic, lines[:1000])
             await crowd.delivered(300)

@@ -2,7 +2,6 @@
 """The road with the store in MongoDB, beside the embedded log: deaths of the program, and of the store under it."""
 import asyncio
 import os
-import random
 import signal
 import time
 
@@ -10,9 +9,9 @@ import pytest
 
 from support.client import Tab, in_thread, run
 from support.crowd import Crowd
+from support.load import chance_of_this_run, kill_again_and_again, kill_and_come_back, publish_all, stored_numbers
 from support.mongodb import MongoDB
 from support.server import make_event
-from test_kills import publish_until_taken
 
 KILLS = int(os.environ.get("DOORSTEP_MONGODB_KILLS", "3"))
 USERS, EACH = 30, 20
@@ -25,12 +24,6 @@ def mongodb(tmp_path):
     server.script("stop")
 
 
-async def publish_all(server, oracle, users, each):
-    for number in range(each):
-        for user in users:
-            await publish_until_taken(server, oracle, user, number)
-
-
 def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kill(doorstep, mongodb):
     server = doorstep(mongodb.options())
 
@@ -40,19 +33,11 @@ def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kil
         seen = await tab.messages(6)
         assert not any(m["redelivered"] for m in seen)
         await tab.ack(*seen[:3])
-        await in_thread(server.kill)
-        await in_thread(server.start)
-        again = await Tab.open(server, "alice")
-        got = await again.messages(3)
-        assert [m["seq"] for m in got] == [m["seq"] for m in seen[3:]]
-        assert all(m["redelivered"] for m in got)
-        await again.ack(*got)
+        again = await kill_and_come_back(server, "alice", seen[3:])
         server.publish(make_event("alice", 6))
         live = await again.expect("message")
         assert live["seq"] > seen[-1]["seq"] and not live["redelivered"]
-        await again.send({"id": 5, "history": {"address": "user:alice", "after": 0, "limit": 10}})
-        history = await again.expect("history")
-        assert [m["data"]["n"] for m in history["messages"]][:6] == list(range(6))
+        assert (await stored_numbers(again, "alice"))[:6] == list(range(6))
         await again.close()
 
     run(scenario())
@@ -60,25 +45,49 @@ def test_what_was_acked_stays_acked_and_the_rest_comes_again_flagged_after_a_kil
 
 
 def test_kills_of_the_program_in_the_middle_of_the_load_lose_nothing(doorstep, mongodb):
-    seed = int(os.environ.get("DOORSTEP_SEED", random.SystemRandom().randrange(1 << 32)))
-    print(f"DOORSTEP_SEED={seed}")
-    chance = random.Random(seed)
+    seed, chance = chance_of_this_run()
     server = doorstep(mongodb.options())
     users = [f"u{i}" for i in range(USERS)]
 
     async def scenario():
         async with Crowd(server, users, seed) as crowd:
             load = asyncio.create_task(publish_all(server, crowd.oracle, users, EACH))
-            for kill in range(KILLS):
-                await crowd.delivered(min(USERS * EACH, len(crowd.oracle.place) + chance.randrange(20, USERS * EACH // (KILLS + 1))), 30)
-                await in_thread(server.kill)
-                print(f"kill {kill + 1}: {crowd.oracle.summary()}")
-                await in_thread(server.start)
+            await kill_again_and_again(server, crowd, chance, KILLS, 20, USERS * EACH // (KILLS + 1), 10)
             await load
             await crowd.finished(60)
             crowd.oracle.check()
 
     run(scenario(), 150)
+    assert server.stop() == 0
+
+
+def test_kills_while_the_log_sheds_what_the_store_has_lose_nothing(doorstep, mongodb):
+    seed, chance = chance_of_this_run()
+    server = doorstep(mongodb.options() | {"log.dedup_window": "8s", "store.retention_interval": "100ms"})
+    users = [f"u{i}" for i in range(USERS)]
+
+    async def shed(count):
+        deadline = time.monotonic() + 60
+        while (await in_thread(server.metrics))["doorstep_log_records_removed_total"] < count:
+            assert time.monotonic() < deadline, "the log keeps what the store has"
+            await asyncio.sleep(0.1)
+
+    async def scenario():
+        async with Crowd(server, users, seed) as crowd:
+            for first in range(0, 4000, 500):
+                await in_thread(server.publish, *[make_event("nobody", n, "/old") for n in range(first, first + 500)])
+            await shed(1)
+            load = asyncio.create_task(publish_all(server, crowd.oracle, users, EACH))
+            await kill_again_and_again(server, crowd, chance, KILLS, 20, USERS * EACH // (KILLS + 1), 10)
+            await load
+            await crowd.finished(60)
+            crowd.oracle.check()
+            await in_thread(server.kill)
+            await in_thread(server.start)
+            await shed(USERS * EACH // 2)
+            crowd.oracle.check()
+
+    run(scenario(), 200)
     assert server.stop() == 0
 
 

@@ -93,7 +93,12 @@ public:
 class fake_intake final : public intake {
 public:
   using reply = std::function<void(result<std::vector<publish_outcome>>)>;
-  void publish(std::vector<event> events, reply done) override { answer(std::move(events), std::move(done)); }
+  void publish(published what, reply done) override {
+    headers = what.headers;
+    answer(std::move(what.events), std::move(done));
+  }
+  bool reads_headers() const override { return true; }
+  std::shared_ptr<const std::vector<header>> headers;
   std::function<void(std::vector<event>, reply)> answer = [](std::vector<event> events, const reply& done) {
     std::vector<publish_outcome> all;
     for (auto& x : events) all.push_back({x.id, 1, 0});
@@ -104,6 +109,8 @@ public:
 class fake_inspection final : public inspection {
 public:
   void actors(answer done) override { done(std::string(R"({"kind":"node"})")); }
+  void reload(answer done) override { done(reloaded); }
+  result<std::string> reloaded = std::string(R"({"routes":0})");
   void mailbox(const std::string& user, answer done) override {
     if (user == "nobody") return done(failure{ec::not_found, "no such mailbox", {}});
     done("{\"user\":\"" + user + "\"}");

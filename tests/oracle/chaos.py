@@ -81,7 +81,8 @@ class Run:
         own, self.mongodb = OPTIONS | (options or {}), None
         if arguments.engine == "kafka-mongo":
             self.mongodb = MongoDB(self.folder / "mongodb")
-            own |= kafka.log() | self.mongodb.options()
+            # The stand-in scans where a server looks up, so the last writes take longer than a default drain may.
+            own |= kafka.log() | self.mongodb.options() | {"runtime.drain_timeout": "40s"}
         self.server = Doorstep(self.folder / "server", own, sources)
         self.children = []
         self.clients = []
@@ -234,7 +235,7 @@ class Run:
         self.drain(self.attempted())
         for child in self.clients:
             self.end(child, 20)
-        self.exit_code = self.server.stop(20)
+        self.exit_code = self.server.stop(60)
         return checker.check(self.folder)
 
     def attempted(self):

@@ -167,6 +167,8 @@ TEST(config_values, every_option_can_be_set_by_flag_and_by_environment) {
     }
     if (x.name == "delivery.retry_base")
       by_flag.push_back({"delivery.retry_max", "1d", ""}), by_variable.emplace_back("DOORSTEP_DELIVERY__RETRY_MAX=1d");
+    if (x.name == "dead_letters.mirror_topic")
+      by_flag.push_back({"dead_letters.mirror_brokers", "b:1", ""}), by_variable.emplace_back("DOORSTEP_DEAD_LETTERS__MIRROR_BROKERS=b:1");
     auto from_flag = loaded("", {}, by_flag);
     auto from_variable = loaded("", by_variable);
     const bool has_another = x.kind != option_kind::choice || x.choices.size() > 1;
@@ -284,6 +286,11 @@ TEST(config_errors, what_is_wrong_in_a_file_is_said) {
       {"[store]\npath = \"\"\n", "store.path must not be empty"},
       {"[logging]\nformat = \"xml\"\n", "logging.format must be \"text\" or \"json\", not \"xml\""},
       {"[delivery]\nretry_base = \"10s\"\nretry_max = \"5s\"\n", "doorstep.toml:3:13: delivery.retry_max is less than delivery.retry_base"},
+      {"[dead_letters]\nmirror_topic = \"dead\"\n",
+       "doorstep.toml:2:16: dead_letters.mirror_topic needs dead_letters.mirror_brokers: there is neither a log in Kafka nor a source"},
+      {"[dead_letters]\nmirror_topic = \"t\"\n[[sources]]\nbrokers = \"b\"\ntopics = [\"t\"]\n", "is read by the source \"t\""},
+      {"[log]\nengine = \"kafka\"\nbrokers = \"b\"\ntopic = \"t\"\n[dead_letters]\nmirror_topic = \"t\"\n",
+       "is log.topic, which nobody else may write to"},
       {"[internal]\nlisten = \"127.0.0.1:8000\"\n", "doorstep.toml:2:10: internal.listen is the same as http.listen"},
       {"[sources]\nbrokers = \"b\"\n", "sources are written [[sources]], one block a source"},
       {"sources = 1\n", "sources are written [[sources]], one block a source"},
@@ -476,6 +483,17 @@ TEST(sizes, that_are_garbage_negative_or_too_large_are_refused) {
     EXPECT_FALSE(parse_size(text)) << text;
   }
   EXPECT_EQ(*parse_size("17179869183GiB"), 17179869183ULL << 30);
+}
+
+TEST(config, the_mirror_goes_to_the_brokers_of_the_log_else_of_the_first_source_unless_it_names_its_own) {
+  const std::string source = "[[sources]]\nbrokers = \"s:1\"\ntopics = [\"t\"]\nkafka_options = [\"security.protocol=ssl\"]\n";
+  const std::string mirror = "[dead_letters]\nmirror_topic = \"dead\"\n";
+  const auto loaded = [](const std::string& text) { return load_config(text, "doorstep.toml", {}, {}).value().dead_letters; };
+  EXPECT_EQ(loaded(mirror + source).mirror_brokers, "s:1");
+  EXPECT_EQ(loaded(mirror + source).mirror_kafka_options, std::vector<std::string>{"security.protocol=ssl"});
+  EXPECT_EQ(loaded("[log]\nengine = \"kafka\"\nbrokers = \"l:1\"\n" + mirror + source).mirror_brokers, "l:1");
+  EXPECT_EQ(loaded(mirror + "mirror_brokers = \"m:1\"\n" + source).mirror_brokers, "m:1");
+  EXPECT_TRUE(loaded(mirror + "mirror_brokers = \"m:1\"\n" + source).mirror_kafka_options.empty());
 }
 
 }  // namespace

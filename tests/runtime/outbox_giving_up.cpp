@@ -237,5 +237,76 @@ TEST_F(outbox_giving_up, a_requeued_message_is_flagged_on_its_first_push) {
   EXPECT_EQ(text(out), "0:1!");
 }
 
+TEST_F(outbox_giving_up, what_a_look_through_the_store_found_is_given_up_whoever_is_there_and_once) {
+  auto stored = page_of({1}, 3);
+  stored.messages.push_back(expiring(2, 1h));
+  stored.messages.push_back(message_at(3));
+  load(stored);
+  const auto look = [&] {
+    out.clear();
+    box.expire({message_at(1), expiring(2, 1h), message_at(3)}, now, out);
+  };
+  look();
+  EXPECT_TRUE(box.wants_save());
+  begin_save();
+  EXPECT_EQ(to_bury(), "2:expired:0");
+  EXPECT_EQ(written.acked.floor(), sequence{0});
+  EXPECT_TRUE(written.acked.is_acked({2}));
+  look();
+  saved();
+  EXPECT_EQ(out.buried.size(), 1u);
+  look();
+  EXPECT_FALSE(box.wants_save()) << "it is settled";
+  EXPECT_EQ(box.queued_count(), 2u);
+  EXPECT_EQ(attach(), 0u);
+  EXPECT_EQ(save(), "0:1 0:3");
+}
+
+TEST_F(outbox_giving_up, beyond_what_is_in_memory_it_is_found_too_and_never_pushed) {
+  load({messages({1, 2}), true, {9}});
+  out.clear();
+  box.expire({expiring(7, 1h), expiring(8, 2h), expiring(9, 1h), expiring(12, 1h)}, now, out);
+  begin_save();
+  EXPECT_EQ(to_bury(), "7:expired:0 9:expired:0") << "8 has time, 12 nobody has heard of yet";
+  saved();
+  attach();
+  EXPECT_EQ(save(), "0:1 0:2");
+  EXPECT_EQ(page(page_of({7, 8, 9}, 9)), "0:8");
+  ack_up_to(0, 8);
+  begin_save();
+  EXPECT_EQ(written.acked.floor(), sequence{9});
+}
+
+TEST_F(outbox_giving_up, what_a_session_has_in_hand_is_left_to_its_next_push_and_without_one_it_goes) {
+  begin();
+  out.clear();
+  box.deliver({expiring(1, 1h + 1s)}, now, out);
+  now += 2s;
+  const auto look = [&] {
+    out.clear();
+    box.expire({expiring(1, 1h + 1s)}, now, out);
+    begin_save();
+  };
+  look();
+  EXPECT_EQ(to_bury(), "");
+  saved();
+  box.detach(0, now);
+  look();
+  EXPECT_EQ(to_bury(), "1:expired:1");
+  EXPECT_EQ(box.in_flight_count(), 0u);
+}
+
+TEST_F(outbox_giving_up, no_more_holes_are_made_than_the_cursor_may_have) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .holes_max = 3}, [this] { return random; });
+  load({messages({1}), true, {30}});
+  std::vector<message_ptr> all;
+  for (std::uint64_t seq = 10; seq < 30; seq += 2) all.push_back(expiring(seq, 1h));
+  out.clear();
+  box.expire(all, now, out);
+  begin_save();
+  EXPECT_EQ(out.to_bury.size(), 3u);
+  EXPECT_EQ(written.acked.above().size(), 3u);
+}
+
 }  // namespace
 }  // namespace doorstep::test

@@ -310,19 +310,28 @@ TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
   testing::internal::CaptureStderr();
   open();
   EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::Not(testing::HasSubstr("migrated"))) << "a new file has no past";
+  dead_letter old;
+  old.id = "orders/3/17@0";
+  store_batch batch;
+  batch.dead.push_back(old);
+  write(*at, std::move(batch)).value();
   at.reset();
   sqlite3* file = nullptr;
   ASSERT_EQ(sqlite3_open(options.store.path.c_str(), &file), SQLITE_OK);
   const char* const to_version_1 =
       "ALTER TABLE dead_letter DROP COLUMN requeue; ALTER TABLE dead_letter DROP COLUMN requeued; DROP TABLE inbox; DROP TABLE shard_origin; "
-      "ALTER TABLE shard DROP COLUMN gone_to; ALTER TABLE message DROP COLUMN bytes; ALTER TABLE message DROP COLUMN terms; "
+      "ALTER TABLE shard DROP COLUMN gone_to; DROP INDEX dead_letter_unmirrored; DROP INDEX dead_letter_last; "
+      "ALTER TABLE dead_letter DROP COLUMN mirrored; DROP TABLE expiring; "
+      "ALTER TABLE message DROP COLUMN bytes; ALTER TABLE message DROP COLUMN terms; "
       "ALTER TABLE posting DROP COLUMN bytes; ALTER TABLE dead_letter DROP COLUMN terms; PRAGMA user_version = 1";
   EXPECT_EQ(sqlite3_exec(file, to_version_1, nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(file);
   testing::internal::CaptureStderr();
   open();
   EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("INFO  store migrated path=" + options.store.path + " from=1 to=2"));
-  EXPECT_TRUE(dead_letters(*at).has_value());
+  dead_letter_query unmirrored;
+  unmirrored.unmirrored = true;
+  EXPECT_EQ(dead_letters(*at, unmirrored).value().size(), 1u) << "what was kept before there was a mirror goes there too";
   EXPECT_TRUE(history(*at, user("alice")).has_value());
 }
 

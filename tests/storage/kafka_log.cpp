@@ -3,6 +3,7 @@
 #include "storage/kafka_log.hpp"
 
 #include "storage/kafka_log_reader.hpp"
+#include "storage/kafka_producer.hpp"
 #include "storage/log_record.hpp"
 #include "storage/sqlite_store.hpp"
 #include "tests/support/engines.hpp"
@@ -274,6 +275,39 @@ TEST_F(kafka_log_test, the_group_shows_how_far_the_store_is) {
   EXPECT_TRUE(log_mark::parse(found[0].metadata));
 }
 
+TEST_F(kafka_log_test, a_record_of_a_newer_major_version_stops_its_shard_visibly_and_no_other) {
+  open();
+  append(*at, {entry_for("alice", "1")}).value();
+  const auto shard = shard_of_user("alice");
+  struct : producer_events {
+    void delivered(void*, std::int32_t, const result<std::int64_t>& offset) override { landed = offset.has_value(); }
+    void producer_trouble(bool, const std::string&) override {}
+    bool landed = false;
+  } events;
+  auto newer = kafka_producer::make("a newer version", {{"bootstrap.servers", options.log.brokers}}, events).value();
+  auto record = encode_log_record({entry_for("alice", "2")});
+  record.headers.front().value = "2";
+  ASSERT_EQ(record.headers.front().name, "ds-v");
+  ASSERT_FALSE(newer->produce(options.log.topic, static_cast<std::int32_t>(shard), record, nullptr));
+  for (int i = 0; i < 100 && !events.landed; ++i) newer->poll(milliseconds{100});
+  ASSERT_TRUE(events.landed);
+
+  record_taker taker;
+  EXPECT_EQ(at->log->why_stopped(shard), "");
+  at->log->open_shard(shard, 0, taker.sink());
+  at->log->grant(shard, 100);
+  EXPECT_EQ(taker.wait_for(1)[0].what->what->id, "1");
+  for (int i = 0; i < 150 && at->log->why_stopped(shard).empty(); ++i) std::this_thread::sleep_for(milliseconds{100});
+  EXPECT_THAT(at->log->why_stopped(shard), HasSubstr("newer Doorstep"));
+  const auto part = "log shard " + std::to_string(static_cast<std::uint32_t>(shard));
+  ASSERT_TRUE(at->counts->away.has(part));
+  EXPECT_THAT(at->counts->away.reasons().at(0), testing::AllOf(HasSubstr(part), HasSubstr("newer Doorstep"), HasSubstr("run that version")));
+  EXPECT_THAT(at->counts->text(), HasSubstr("doorstep_outage{part=\"" + part + "\"} 1"));
+  const shard_id other{(static_cast<std::uint32_t>(shard) + 1) % static_cast<std::uint32_t>(options.log.shards)};
+  EXPECT_EQ(at->log->why_stopped(other), "");
+  EXPECT_EQ(taker.taken().size(), 1u);
+}
+
 /// A broker of the test's own, which may be stopped.
 class own_kafka {
 public:
@@ -299,13 +333,21 @@ bool log_is(bool away, const metrics& counts) {
   return counts.away.has("log") == away;
 }
 
-TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_everything_in_order_when_it_is_back) {
+/// A log in a broker of its own, which may be stopped.
+class kafka_log_outage : public testing::Test {
+protected:
+  void SetUp() override {
+    const auto brokers = broker.start();
+    if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
+    use_kafka(options, brokers, folder);
+  }
+
   scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+  own_kafka broker{folder};
+  config options = test_config(folder);
+};
+
+TEST_F(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_everything_in_order_when_it_is_back) {
   options.log.shards = 1;
   options.log.queue_entries_max = 10;
   auto at = make_engines("kafka", options);
@@ -338,13 +380,7 @@ TEST(kafka_log_outage, a_broker_that_goes_away_fills_the_bounded_queue_and_gets_
   EXPECT_TRUE(log_is(false, *at->counts));
 }
 
-TEST(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
-  scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+TEST_F(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
   auto at = make_engines("kafka", options);
   ASSERT_TRUE(broker.pause());
   EXPECT_TRUE(log_is(true, *at->counts));
@@ -352,13 +388,7 @@ TEST(kafka_log_outage, an_idle_log_sees_by_itself_that_the_broker_is_back) {
   EXPECT_TRUE(log_is(false, *at->counts)) << "nobody publishes to a server that is not ready";
 }
 
-TEST(kafka_log_outage, a_stop_with_the_broker_away_ends_and_tells_who_waits) {
-  scratch_folder folder;
-  own_kafka broker(folder);
-  const auto brokers = broker.start();
-  if (brokers.empty()) DOORSTEP_PEER_MISSING("scripts/kafka cannot start a broker");
-  auto options = test_config(folder);
-  use_kafka(options, brokers, folder);
+TEST_F(kafka_log_outage, a_stop_with_the_broker_away_ends_and_tells_who_waits) {
   auto at = make_engines("kafka", options);
   append(*at, {entry_for("alice", "0")}).value();
   ASSERT_TRUE(broker.pause());

@@ -34,6 +34,28 @@ TEST_P(store_contract, a_mailbox_starts_after_its_floor_with_the_messages_whole)
   EXPECT_EQ(second.appended, unix_ms{1'000'000});
 }
 
+TEST_P(store_contract, a_message_says_where_it_came_from_also_after_the_next_start) {
+  const auto from = std::make_shared<const origin_partition>(origin_partition{"shop orders", 2, "orders", 3});
+  keep({entry_from(from, 17, 17, "alice"), entry_for("alice", "over http"), entry_from(from, 18, 17, "bob")});
+  const auto check = [&] {
+    const auto page = load(*at, user("alice")).value().page;
+    ASSERT_EQ(page.messages.size(), 2u);
+    ASSERT_TRUE(page.messages[0]->from);
+    EXPECT_EQ(*page.messages[0]->from, *from);
+    EXPECT_EQ(page.messages[0]->from_offset, 17);
+    EXPECT_FALSE(page.messages[1]->from);
+    EXPECT_EQ(page.messages[1]->from_offset, -1);
+    EXPECT_EQ(read(*at, user("bob"), {}).value().messages.at(0)->from_offset, 18);
+  };
+  check();
+  if (GetParam().starts_with("memory")) return;
+  at.reset();
+  at = make_engines(GetParam(), options);
+  check();
+  keep({entry_from(from, 19, 17, "bob")});
+  EXPECT_EQ(read(*at, user("bob"), {}).value().messages.at(1)->from_offset, 19);
+}
+
 TEST_P(store_contract, pages_follow_each_other_in_seq_order_without_gap_or_repeat) {
   std::vector<log_entry> entries;
   for (int i = 0; i < 25; ++i) {
@@ -226,6 +248,32 @@ TEST_P(store_contract, a_dead_letter_is_requeued_by_compare_and_set_and_gives_wa
   EXPECT_FALSE(again[0].requeued);
 }
 
+TEST_P(store_contract, a_message_that_was_requeued_and_died_again_keeps_its_origin_and_since_when) {
+  auto first = dead_of("a");
+  first.source = "shop";
+  first.partition = 3;
+  first.offset = 17;
+  first.first = {500};
+  auto again = dead_of("a", 1);
+  again.topic.clear();
+  again.first = {5'000};
+  again.last = {9'000};
+  again.attempts = 2;
+  write(*at, {{}, {}, {first}, {}}).value();
+  write(*at, {{}, {}, {again}, {}}).value();
+  write(*at, {{}, {}, {again}, {}}).value();  // written twice
+  const auto all = dead_letters(*at).value();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].requeue, 1u);
+  EXPECT_EQ(all[0].source, "shop");
+  EXPECT_EQ(all[0].topic, "orders");
+  EXPECT_EQ(all[0].partition, 3);
+  EXPECT_EQ(all[0].offset, 17);
+  EXPECT_EQ(all[0].first, unix_ms{500});
+  EXPECT_EQ(all[0].last, unix_ms{9'000});
+  EXPECT_EQ(all[0].attempts, 2u);
+}
+
 TEST_P(store_contract, a_dead_letter_is_purged_only_while_it_is_dead) {
   write(*at, {{}, {}, {dead_of("a"), dead_of("b")}, {}}).value();
   write(*at, change_of("a", 0, dead_letter_change::to::requeued)).value();
@@ -255,6 +303,14 @@ TEST_P(store_contract, dead_letters_are_found_by_what_they_are) {
   EXPECT_THAT(found([](auto& x) { x.until = unix_ms{2'000}; }), testing::ElementsAre("a", "c"));
   EXPECT_THAT(found([](auto& x) { x.requeued_too = false; }), testing::ElementsAre("a", "b"));
   EXPECT_THAT(found([](auto& x) { x.topic = "orders", x.after = "a"; }), testing::ElementsAre("c"));
+}
+
+TEST_P(store_contract, a_drain_writes_and_is_told_nothing_more) {
+  keep({entry_for("alice", "1")});
+  at->store->stop_reading();
+  EXPECT_EQ(load(*at, user("alice")).error().code, ec::stopping);
+  EXPECT_EQ(read(*at, user("alice"), {}).error().code, ec::stopping);
+  EXPECT_TRUE(write(*at, {{}, {record("alice", 1, {7})}, {}, {}}).has_value());
 }
 
 TEST_P(store_contract, stopping_writes_what_waits_and_refuses_the_rest) {

@@ -25,8 +25,10 @@ protected:
       if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
       use_mongodb(options, *uri, folder);
     }
+    configure();
     at = make_engines(GetParam(), options);
   }
+  virtual void configure() {}  ///< changes options, before the engines are made
   void TearDown() override {
     at.reset();
     if (!options.store.uri.empty()) drop_mongodb(options);
@@ -43,7 +45,8 @@ protected:
     for (auto& x : entries) {
       const auto shard = shard_of(x.to, static_cast<std::uint32_t>(options.log.shards));
       out.push_back(sequence::at(0, next[shard]++));
-      batch.messages.push_back(std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.terms}));
+      batch.messages.push_back(std::make_shared<const message>(
+          message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.came_from.from, x.came_from.offset, x.terms}));
     }
     for (const auto& [shard, offset] : next) batch.positions.push_back({shard, offset});
     write(*at, batch).value();

@@ -3,8 +3,7 @@
 #include "storage/message_store.hpp"
 
 #include "storage/origin_text.hpp"
-#include "tests/support/engines.hpp"
-#include "tests/support/mongo_peer.hpp"
+#include "tests/storage/store_fixture.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,21 +16,11 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-class judging_store : public testing::TestWithParam<std::string> {
+class judging_store : public store_test {
 protected:
-  void SetUp() override {
-    if (GetParam() == "mongodb") {
-      const auto uri = shared_mongodb();
-      if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
-      use_mongodb(options, *uri, folder);
-    }
+  void configure() override {
     options.log.shards = 1;
     options.log.dedup_window = milliseconds{24 * 3600 * 1000};
-    at = make_engines(GetParam(), options);
-  }
-  void TearDown() override {
-    at.reset();
-    if (!options.store.uri.empty()) drop_mongodb(options);
   }
   void reopen() {
     if (GetParam() == "memory-store") return;
@@ -41,7 +30,7 @@ protected:
 
   /// As the log hands it over: with the next seq.
   message_ptr logged_as(const log_entry& x) {
-    return std::make_shared<const message>(message{x.to, sequence::at(0, next++), x.id, x.what, x.appended, x.requeue});
+    return std::make_shared<const message>(message{x.to, sequence::at(0, next_offset++), x.id, x.what, x.appended, x.requeue});
   }
   message_ptr logged_as(const std::string& who, const std::string& event_id, std::int64_t appended_ms = 1'000'000) {
     return logged_as(entry_for(who, event_id, appended_ms));
@@ -51,7 +40,7 @@ protected:
     std::vector<sequence> out;
     store_batch batch;
     batch.messages = std::move(messages);
-    batch.positions.push_back({shard_id{0}, next, std::move(origins)});
+    batch.positions.push_back({shard_id{0}, next_offset, std::move(origins)});
     batch.duplicates = [&](const std::vector<message_ptr>& x) {
       for (const auto& m : x) out.push_back(m->seq);
     };
@@ -64,10 +53,7 @@ protected:
     return out;
   }
 
-  scratch_folder folder;
-  config options = test_config(folder);
-  std::unique_ptr<engines> at;
-  std::uint64_t next = 0;
+  std::uint64_t next_offset = 0;
 };
 
 TEST_P(judging_store, the_same_message_within_the_window_is_named_and_not_stored) {

@@ -81,6 +81,8 @@ std::unique_ptr<engines> make_engines(const std::string& kind, const config& opt
     auto opened = open_embedded(options, *out->counts).value();
     out->log = std::move(opened.log);
     out->store = std::move(opened.store);
+  } else if (kind == "embedded-log") {
+    out->log = open_embedded_log(options, *out->counts).value().log;
   } else if (kind == "kafka") {
     auto log = kafka_log::open(options, *out->counts).value();
     out->store = open_sqlite_store(options, log->identity(), *out->counts).value();

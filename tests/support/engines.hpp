@@ -40,7 +40,7 @@ struct engines {
 };
 
 config test_config(const scratch_folder& in);
-/// "memory" and "embedded" (log and store on one table), "kafka" (with a store in SQLite), "memory-store", "sqlite-store" and "mongodb" (a store beside another
+/// "memory" and "embedded" (log and store on one table), "embedded-log" (a log alone), "kafka" (with a store in SQLite), "memory-store", "sqlite-store" and "mongodb" (a store beside another
 /// log).
 std::unique_ptr<engines> make_engines(const std::string& kind, const config& options);
 

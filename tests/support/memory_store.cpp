@@ -18,6 +18,15 @@ void memory_store::ask(answer x) {
   asked_.push_back(std::move(x));
 }
 
+void memory_store::read_later(answer x) {
+  ask([this, x = std::move(x)](const std::optional<failure>& why) {
+    if (reads_stopped_)
+      x(failure{ec::stopping, "nothing is read any more", {}});
+    else
+      x(why);
+  });
+}
+
 bool memory_store::run() {
   std::unique_lock lock(mutex_);
   const auto count = asked_.size();
@@ -71,6 +80,11 @@ std::vector<dead_letter> memory_store::dead() const {
   return dead_;
 }
 
+bool memory_store::is_mirrored(const dead_letter& x) const {
+  const std::lock_guard lock(mutex_);
+  return mirrored_.contains({x.id, x.requeue});
+}
+
 std::vector<shard_position> memory_store::positions() const {
   const std::lock_guard lock(mutex_);
   std::vector<shard_position> out;
@@ -105,13 +119,26 @@ std::vector<message_ptr> memory_store::store(const store_batch& batch) {
     auto& at = inboxes_[x.user];
     if (x.version > at.version) at = x;
   }
-  for (const auto& x : batch.dead) {
+  for (auto x : batch.dead) {
+    const auto earlier = std::find_if(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
+    if (earlier != dead_.end()) {
+      x.first = std::min(x.first, earlier->first);
+      if (x.offset < 0) {
+        x.source = earlier->source;
+        x.topic = earlier->topic;
+        x.partition = earlier->partition;
+        x.offset = earlier->offset;
+      }
+    }
     std::erase_if(dead_, [&](const dead_letter& y) { return y.id == x.id && y.requeue < x.requeue; });
     if (std::none_of(dead_.begin(), dead_.end(), [&](const dead_letter& y) { return y.id == x.id; })) dead_.push_back(x);
   }
   for (const auto& x : batch.dead_changes) {
-    const auto is_it = [&](const dead_letter& y) { return y.id == x.id && y.requeue == x.requeue && !y.requeued; };
-    if (x.what == dead_letter_change::to::purged)
+    const bool mirror = x.what == dead_letter_change::to::mirrored;
+    const auto is_it = [&](const dead_letter& y) { return y.id == x.id && y.requeue == x.requeue && (mirror || !y.requeued); };
+    if (mirror) {
+      if (std::any_of(dead_.begin(), dead_.end(), is_it)) mirrored_.insert({x.id, x.requeue});
+    } else if (x.what == dead_letter_change::to::purged)
       std::erase_if(dead_, is_it);
     else if (const auto found = std::find_if(dead_.begin(), dead_.end(), is_it); found != dead_.end())
       found->requeued = true;
@@ -163,7 +190,7 @@ stored_page memory_store::page_of(const address& user, sequence after, std::size
 }
 
 void memory_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
-  ask([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_mailbox out;
     out.record = record_of(user);
@@ -180,7 +207,7 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
 }
 
 void memory_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
-  ask([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_places out;
     out.complete_to = page_of(user, {}, 0).complete_to;
@@ -194,7 +221,7 @@ void memory_store::locate(address user, std::vector<sequence> seqs, store_done<s
 }
 
 void memory_store::history(address user, history_query query, store_done<stored_history> done) {
-  ask([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_history out;
     out.acked = record_of(user).acked;
@@ -215,17 +242,53 @@ void memory_store::history(address user, history_query query, store_done<stored_
   });
 }
 
-/// In the order of seqs; a step goes on behind the seq that is named.
-reaped memory_store::reap_some(const reap_step& step) {
+std::vector<message_ptr> memory_store::older_than(unix_ms before) const {
   std::vector<message_ptr> old;
   if (shared_) {
-    old = shared_->older_than(step.before);
+    old = shared_->older_than(before);
   } else {
     const std::lock_guard lock(mutex_);
     for (const auto& [user, messages] : messages_)
       for (const auto& [seq, x] : messages)
-        if (x->appended < step.before) old.push_back(x);
+        if (x->appended < before) old.push_back(x);
   }
+  return old;
+}
+
+/// All in one step.
+reaped memory_store::find_expired(const reap_step& step) const {
+  const bool named = step.what == reap_kind::expired_named;
+  reaped out;
+  for (const auto& x : older_than(named ? unix_ms{INT64_MAX} : step.before)) {
+    const auto expires = x->what->expires;
+    if (named ? expires.value == 0 || expires >= step.before : expires > step.now) continue;
+    if (record_of(x->to).acked.is_acked(x->seq)) continue;
+    ++out.kept;
+    auto found = std::find_if(out.expired.begin(), out.expired.end(), [&](const overdue& y) { return y.user == x->to; });
+    if (found == out.expired.end()) found = out.expired.insert(found, {x->to, x->seq, x->seq});
+    found->first = std::min(found->first, x->seq);
+    found->last = std::max(found->last, x->seq);
+  }
+  return out;
+}
+
+reaped memory_store::reap_dead_letters(const reap_step& step) {
+  const std::lock_guard lock(mutex_);
+  reaped out;
+  out.removed = std::erase_if(dead_, [&](const dead_letter& x) {
+    if (x.last >= step.before) return false;
+    const bool stays = step.mirrored_only && !mirrored_.contains({x.id, x.requeue});
+    out.kept += stays ? 1 : 0;
+    return !stays;
+  });
+  return out;
+}
+
+/// In the order of seqs; a step goes on behind the seq that is named.
+reaped memory_store::reap_some(const reap_step& step) {
+  if (step.what == reap_kind::dead_letters) return reap_dead_letters(step);
+  if (step.what != reap_kind::messages) return find_expired(step);
+  auto old = older_than(step.before);
   std::sort(old.begin(), old.end(), [](const auto& a, const auto& b) { return std::pair(a->seq, a->to) < std::pair(b->seq, b->to); });
   auto at = old.begin();
   if (!step.from.empty()) at = std::find_if(old.begin(), old.end(), [&](const auto& x) { return x->seq.value > std::stoull(step.from); });
@@ -261,14 +324,14 @@ void memory_store::reap(reap_step step, store_done<reaped> done) {
 }
 
 void memory_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
-  ask([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     done(page_of(user, after, limit));
   });
 }
 
 void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) {
-  ask([this, query = std::move(query), done = std::move(done)](const std::optional<failure>& why) {
+  read_later([this, query = std::move(query), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     const auto all = dead();
     auto from = all.begin();
@@ -277,18 +340,23 @@ void memory_store::dead_letters(dead_letter_query query, store_done<std::vector<
       from = from == all.end() ? from : std::next(from);
     }
     std::vector<dead_letter> page;
-    for (; from != all.end() && page.size() < query.limit; ++from) {
+    std::size_t bytes = 0;
+    for (; from != all.end() && page.size() < query.limit && bytes < query.bytes_max; ++from) {
       if (!query.id.empty() && from->id != query.id) continue;
       if (!query.address.empty() && from->to.text() != query.address) continue;
       if (!query.topic.empty() && from->topic != query.topic) continue;
       if (query.reason && from->reason != *query.reason) continue;
       if ((query.since && from->last < *query.since) || (query.until && from->last >= *query.until)) continue;
       if (from->requeued && !query.requeued_too) continue;
+      if (query.unmirrored && is_mirrored(*from)) continue;
+      bytes += memory_of(*from);
       page.push_back(*from);
     }
     done(std::move(page));
   });
 }
+
+void memory_store::stop_reading() { reads_stopped_ = true; }
 
 void memory_store::stop() {
   while (run()) {}

@@ -6,12 +6,16 @@
 #include "storage/message_store.hpp"
 #include "tests/support/memory_log.hpp"
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace doorstep::test {
@@ -34,6 +38,7 @@ public:
   cursor_record record_of(const address& user) const;
   inbox_record inbox_of(const address& user) const;
   std::vector<dead_letter> dead() const;
+  bool is_mirrored(const dead_letter& x) const;
 
   bool shares_log() const override { return shared_ != nullptr; }
   store_identity identity() const override { return {"memory", "memory", 0}; }
@@ -45,16 +50,21 @@ public:
   void history(address user, history_query query, store_done<stored_history> done) override;
   void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
+  void stop_reading() override;
   void stop() override;
 
 private:
   using answer = std::function<void(const std::optional<failure>&)>;
   void ask(answer x);
+  void read_later(answer x);
   /// @returns the duplicates.
   std::vector<message_ptr> store(const store_batch& batch);
   stored_page page_of(const address& user, sequence after, std::size_t limit) const;
   std::vector<message_ptr> messages_of(const address& user, sequence after) const;
+  std::vector<message_ptr> older_than(unix_ms before) const;
   reaped reap_some(const reap_step& step);
+  reaped reap_dead_letters(const reap_step& step);
+  reaped find_expired(const reap_step& step) const;
 
   memory_log* const shared_ = nullptr;
   const std::uint32_t shards_;
@@ -62,6 +72,7 @@ private:
   std::deque<answer> asked_;
   std::optional<failure> failing_;
   bool stopped_ = false;
+  std::atomic<bool> reads_stopped_ = false;
   std::size_t writes_ = 0;
   struct standing {
     std::uint64_t next_offset = 0;
@@ -74,6 +85,7 @@ private:
   std::map<shard_id, sequence> gone_to_;
   std::unordered_map<address, std::map<sequence, message_ptr>> messages_;
   std::vector<dead_letter> dead_;
+  std::set<std::pair<std::string, std::uint32_t>> mirrored_;  ///< ids and numbers of deaths
 };
 
 }  // namespace doorstep::test

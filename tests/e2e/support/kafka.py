@@ -10,6 +10,8 @@ import uuid
 
 import pytest
 
+from support.ports import free_port
+
 TOP = pathlib.Path(__file__).resolve().parents[3]
 STRUCTURED = "content-type=application/cloudevents+json; charset=utf-8"
 
@@ -43,6 +45,16 @@ class Kafka:
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
+    def consume(self, topic):
+        """Every record there is now: {"key", "payload", "headers": {name: value}, ...}."""
+        output = subprocess.run(["kcat", "-C", "-b", self.address, "-t", topic, "-o", "beginning", "-e", "-q", "-J"], capture_output=True, text=True,
+                                timeout=60, check=True).stdout
+        records = [json.loads(line) for line in output.splitlines()]
+        for record in records:
+            pairs = record.get("headers", [])
+            record["headers"] = dict(zip(pairs[::2], pairs[1::2]))
+        return records
+
     def ends(self, topic, partitions):
         words = [word for p in range(partitions) for word in ("-t", f"{topic}:{p}:-1")]
         output = subprocess.run(["kcat", "-Q", "-b", self.address, *words], capture_output=True, text=True, timeout=60, check=True).stdout
@@ -74,3 +86,19 @@ class Kafka:
         """A [[sources]] table. Static membership, so that a killed process comes back to its partitions at once."""
         return {"name": topic, "brokers": self.address, "topics": [topic], "group": group, "instance_id": "e2e", "session_timeout": "6s",
                 "commit_interval": "200ms"} | more
+
+
+class OwnKafka(Kafka):
+    """A broker of the test's own, which may be paused and restarted without harm to others."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        done = subprocess.run([str(TOP / "scripts" / "kafka"), "start", "--port", str(free_port(2)), "--dir", self.folder], capture_output=True,
+                              text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            say = pytest.fail if os.environ.get("DOORSTEP_REQUIRE_PEERS") == "1" else pytest.skip
+            say(f"no Kafka broker: {done.stderr[-500:]}")
+        self.address = done.stdout.strip()
+
+    def script(self, *words, timeout=90):
+        return super().script(*words, "--dir", self.folder, timeout=timeout)

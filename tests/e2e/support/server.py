@@ -75,16 +75,20 @@ class Doorstep:
         } | (options or {})
         self.sources = list(sources)
         self.environment = {}  # of the next start
+        self.routes = ""       # TOML behind all that
 
     def start(self, wait=True):
         assert self.process is None or self.process.poll() is not None, "it runs already"
-        self.config_path.write_text(toml(self.options, self.sources))
+        self.write_config()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(BINARY), "serve", "--config", str(self.config_path)], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env=clean_environment() | self.environment)
         if wait:
             self.wait_ready()
         return self
+
+    def write_config(self):
+        self.config_path.write_text(toml(self.options, self.sources) + self.routes)
 
     def wait_ready(self, timeout=20):
         deadline = time.monotonic() + timeout
