@@ -274,7 +274,7 @@ TEST_F(routes_test, a_reload_is_whole_or_not_at_all) {
   ASSERT_TRUE(taken) << to_string(taken.error());
   EXPECT_THAT(*taken, HasSubstr("\"routes\":1"));
   EXPECT_THAT(*taken, HasSubstr("\"delivery.window\""));
-  EXPECT_TRUE(*parts_.headers_wanted);
+  EXPECT_TRUE(parts_.routes->reads_headers());
   publish({published_event("2", R"({"buyer":"old"})")});
   EXPECT_EQ(of("old").size(), 1U);
   result<std::vector<publish_outcome>> outcome = failure{ec::internal, "never answered", {}};
