@@ -67,6 +67,7 @@ log_entry entry_of(const dead_letter& x) {
   e.what = x.what;
   e.appended = wall_now();
   e.requeue = x.requeue + 1;
+  e.terms = x.terms;
   return e;
 }
 
@@ -77,7 +78,7 @@ result<pending_deliveries> read_again(const kept_record& record, const source_co
   if (!rules) {
     auto found = route_record(view, source);
     if (!found) return found.error();
-    out.start(std::move(found->what), std::move(found->to), {});
+    out.start({std::move(found->what), std::move(found->terms)}, std::move(found->to), {});
     return out;
   }
   auto what = read_record(view, source);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/fan_out.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/kept_record.hpp"
 #include "runtime/recipients.hpp"
@@ -76,11 +77,11 @@ void pending_deliveries::start(route_outcome&& what, origin from) {
   at_ = 0;
 }
 
-void pending_deliveries::start(std::shared_ptr<const event> what, std::vector<address>&& to, origin from) {
+void pending_deliveries::start(route_variant&& what, std::vector<address>&& to, origin from) {
   to_.clear();
   for (auto& x : to) to_.push_back({std::move(x), 0});
   variants_.clear();
-  variants_.push_back({std::move(what), nullptr});
+  variants_.push_back(std::move(what));
   from_ = std::move(from);
   at_ = 0;
 }
@@ -96,6 +97,7 @@ void pending_deliveries::make_entries(std::size_t most, std::size_t bytes_most, 
     x.what = variant.what;
     x.came_from = from_;
     x.appended = now;
+    x.terms = variant.terms;
     if (x.to.is_dead_letters()) {
       x.reason = dead_reason::no_route;
       x.detail = no_route;
@@ -120,7 +122,7 @@ void batch_fan_out::take(const source_record& record, rule_book& rules, unix_ms 
     auto found = route_record(view, *source_);
     if (!found) return give_up(found.error());
     ++(found->to.empty() ? nobody_ : routed_);
-    pending_.start(std::move(found->what), std::move(found->to), std::move(from));
+    pending_.start({std::move(found->what), std::move(found->terms)}, std::move(found->to), std::move(from));
     return;
   }
   auto what = read_record(view, *source_);
@@ -168,7 +170,9 @@ result<request_fan_out> request_fan_out::open(const publish_events& x, rule_book
       auto to = recipients_of(x.events[i]);
       if (!to) return refuse(to.error());
       item.count = to->size();
-      item.pending.start(std::make_shared<const event>(x.events[i]), std::move(*to), {});
+      auto terms = delivery_terms_of(x.events[i]);
+      if (!terms) return refuse(terms.error());
+      item.pending.start({std::make_shared<const event>(x.events[i]), std::move(*terms)}, std::move(*to), {});
     } else {
       const auto what = std::make_shared<const event>(x.events[i]);
       auto found = rules.evaluator.evaluate(*rules.table, {what, {}, headers});

@@ -22,7 +22,7 @@ struct rule_book {
 class pending_deliveries {
 public:
   void start(route_outcome&& what, origin from);
-  void start(std::shared_ptr<const event> what, std::vector<address>&& to, origin from);
+  void start(route_variant&& what, std::vector<address>&& to, origin from);
   std::size_t left() const { return to_.size() - at_; }
   /// @param bytes_most of the events in them, about; one entry is made in any case.
   void make_entries(std::size_t most, std::size_t bytes_most, unix_ms now, std::vector<log_entry>& out);

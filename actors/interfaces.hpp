@@ -43,17 +43,18 @@ using shard_actor =
                      caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
 
 /// Everything owed to one user.
-using mailbox_actor =
-    caf::typed_actor<caf::reacts_to<deliver>,
-                     caf::reacts_to<attach>,  // answered to the session with attached or not_attached
-                     caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>, caf::reacts_to<extend_deadlines>,
-                     caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
-                     caf::reacts_to<mailbox_read>,  // from the store's thread
-                     caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>, caf::reacts_to<unread_counted>,
-                     caf::reacts_to<places_read>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>,
-                     caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
+                                       caf::reacts_to<attach>,  // answered to the session with attached or not_attached
+                                       caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
+                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<mailbox_read>,  // from the store's thread
+                                       caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>,
+                                       caf::reacts_to<newest_read>, caf::reacts_to<unread_counted>, caf::reacts_to<places_read>,
+                                       caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>, caf::reacts_to<drain>,
+                                       caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
 
-/// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step. One for all shards.
+/// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step.
+/// One for all shards.
 using reaper_actor = caf::typed_actor<caf::reacts_to<alarm>, caf::reacts_to<reap_finished>,  // from the store's thread
                                       caf::replies_to<look>::with<actor_report>>;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/mailbox.hpp"
 
+#include "actors/mailbox_options.hpp"
 #include "actors/reports.hpp"
 #include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
@@ -8,7 +9,6 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 namespace doorstep {
@@ -18,25 +18,6 @@ namespace {
 constexpr milliseconds store_retry{500};
 /// How exactly the inbox knows when something was delivered, while nothing else is written.
 constexpr milliseconds floor_noted_every{60'000};
-
-std::uint64_t jitter() {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return random();
-}
-
-outbox_options outbox_options_of(const services& parts, const suspicion* suspect) {
-  const auto& x = parts.options.delivery;
-  outbox_options out{window_of(x), x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
-  out.max_attempts = static_cast<std::uint32_t>(x.max_attempts);
-  out.ttl = x.ttl;
-  out.messages_max = x.mailbox_messages_max;
-  out.clock = parts.clock;
-  if (suspect == nullptr) return out;
-  out.window = 1;
-  for (const auto& [seq, times] : suspect->blame)
-    if (times >= x.poison_attempts) out.poisoned.push_back(seq);
-  return out;
-}
 
 /// One for all mailboxes of a thread: it is empty between messages, and what is used every time stays in the cache.
 outbox_effects& effects() {
@@ -152,6 +133,10 @@ private:
 
   void count() {
     const auto& x = out();
+    if (x.superseded > 0) {
+      parts_.counts.superseded.add(static_cast<double>(x.superseded));
+      state_.superseded += x.superseded;
+    }
     if (x.acked > 0) parts_.counts.acked.add(static_cast<double>(x.acked));
     if (x.repeated > 0) parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
     if (x.timed_out > 0) parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
@@ -182,7 +167,7 @@ private:
   void clear_suspicion_in_time() {
     if (now_ < state_.suspect_until) return;
     state_.birth.suspect.reset();
-    owed().widen(window_of(parts_.options.delivery));
+    owed().widen(parts_.options.delivery.window);
   }
 
   void send_pushes() {
@@ -227,6 +212,10 @@ private:
     if (const auto& x = out().read)
       parts_.store.read(state_.birth.user, x->after, x->limit,
                         [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_page> page) { caf::anon_send(me, page_read{std::move(page)}); });
+    if (const auto& x = out().read_newest)
+      parts_.store.history(
+          state_.birth.user, history_query{{}, {x->upto.value + 1}, {}, {}, x->limit, true},
+          [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_history> page) { caf::anon_send(me, newest_read{std::move(page)}); });
   }
 
   void save() {
@@ -234,7 +223,7 @@ private:
     state_.lingers_until.reset();
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
     auto record = owed().begin_save(state_.birth.user, out());
-    if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(*record.acked.above().rbegin());
+    if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(record.acked.above().back().upto);
     std::vector<dead_letter> dead;
     if (!out().to_bury.empty()) {
       const auto wall = parts_.clock.time_at(now_);
@@ -434,6 +423,14 @@ mailbox_actor::behavior_type make_behavior() {
           now.owed().page_failed(now.now());
         now.finish();
       },
+      [](const newest_read& x) {
+        turn now;
+        if (x.page)
+          now.owed().newest(x.page->messages, now.now(), now.out());
+        else
+          now.owed().newest_failed(now.now());
+        now.finish();
+      },
       [](const unread_counted& x) {
         turn now;
         now.desk().counted(x.what, now.owed(), now.out(), now.now());
@@ -464,8 +461,8 @@ mailbox_actor::behavior_type make_behavior() {
       },
       [](const look_at_mailbox&) {
         const auto* self = running<mailbox_self>();
-        return mailbox_report{
-            describe_mailbox(self->state.birth.user, *self->state.owed, self->state.given_up, self->state.sessions.size(), self->clock().now())};
+        return mailbox_report{describe_mailbox(self->state.birth.user, *self->state.owed, self->state.given_up, self->state.superseded,
+                                               self->state.sessions.size(), self->clock().now())};
       },
       [](look) -> actor_report {
         auto* self = running<mailbox_self>();

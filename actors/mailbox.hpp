@@ -63,6 +63,7 @@ struct mailbox_state {
   bool draining = false;
   steady_time suspect_until{};
   std::array<std::uint32_t, dead_reasons_max> given_up{};  ///< in this life, by reason
+  std::uint64_t superseded = 0;                            ///< in this life
   std::uint64_t load_failures = 0;
   actor_age age;
 };

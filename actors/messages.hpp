@@ -179,6 +179,9 @@ struct mailbox_read {
 struct page_read {
   result<stored_page> page;
 };
+struct newest_read {
+  result<stored_history> page;
+};
 struct unread_counted {
   result<stored_mailbox> what;
 };
@@ -316,6 +319,7 @@ DOORSTEP_LOCAL_MESSAGE(send_away)
 DOORSTEP_LOCAL_MESSAGE(history_read)
 DOORSTEP_LOCAL_MESSAGE(mailbox_read)
 DOORSTEP_LOCAL_MESSAGE(page_read)
+DOORSTEP_LOCAL_MESSAGE(newest_read)
 DOORSTEP_LOCAL_MESSAGE(unread_counted)
 DOORSTEP_LOCAL_MESSAGE(places_read)
 DOORSTEP_LOCAL_MESSAGE(reap_finished)

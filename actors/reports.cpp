@@ -75,8 +75,8 @@ json::object letter_of(const dead_letter& d) {
 
 }  // namespace
 
-std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::size_t sessions,
-                             steady_time now) {
+std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::uint64_t superseded,
+                             std::size_t sessions, steady_time now) {
   auto x = head(user, true);
   x["sessions"] = sessions;
   x["floor"] = owed.floor().value;
@@ -86,10 +86,12 @@ std::string describe_mailbox(const address& user, const outbox& owed, std::span<
   x["owed"] = owed.in_flight_count() + owed.queued_count();
   x["more"] = owed.is_behind();
   x["owed_with_stored"] = owed.owed_count();
+  if (owed.owed_bytes() != 0) x["owed_bytes"] = owed.owed_bytes();
   json::object dead;
   for (std::size_t i = 1; i < given_up.size(); ++i)
     if (given_up[i] != 0) dead[name(static_cast<dead_reason>(i))] = given_up[i];
   x["given_up"] = std::move(dead);
+  x["superseded"] = superseded;
   json::array flight;
   for (const auto& f : owed.in_flight()) {
     auto m = message_of(*f.what);

@@ -11,7 +11,8 @@
 namespace doorstep {
 
 /// A loaded mailbox: owed, in flight, attempts, next retry. @param given_up dead letters of this life, by dead_reason.
-std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::size_t sessions, steady_time now);
+std::string describe_mailbox(const address& user, const outbox& owed, std::span<const std::uint32_t> given_up, std::uint64_t superseded,
+                             std::size_t sessions, steady_time now);
 /// One that is not loaded, from what the store has.
 std::string describe_stored(const address& user, const stored_mailbox& what);
 /// One page of GET /v1/dead-letters, with the token of the next one when it is full.

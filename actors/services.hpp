@@ -27,7 +27,7 @@ struct services {
   record_sink* mirror = nullptr;  ///< of the dead letters, where there is one
 };
 
-/// Messages of a user in flight at a time.
+/// Messages of a user in flight at a time, as a client is told.
 inline std::size_t window_of(const delivery_config& x) { return x.order == "strict" ? 1 : x.window; }
 
 /// How long an actor has lived, for GET /v1/actors.

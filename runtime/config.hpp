@@ -58,11 +58,12 @@ struct delivery_config {
   milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
   std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::string order = "window";   ///< or "strict": one in flight
+  std::string order = "window";   ///< or "strict": one in flight, or "latest": the newest of a key
   std::size_t max_attempts = 0;   ///< 0 = never given up
   milliseconds ttl{0};            ///< 0 = none
   milliseconds expiry_interval{60'000};
   std::size_t mailbox_messages_max = 0;  ///< 0 = no limit
+  std::size_t mailbox_bytes_max = 0;     ///< of attributes and data; 0 = no limit
   std::string overflow = "dead_letter_oldest";
   std::size_t poison_attempts = 3;
   std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window

@@ -26,6 +26,12 @@ struct sequence {
   constexpr auto operator<=>(const sequence&) const = default;
 };
 
+/// All seqs above `after`, up to and including `upto`.
+struct sequence_range {
+  sequence after, upto;
+  bool operator==(const sequence_range&) const = default;
+};
+
 /// The monotone time that timers are judged by. Never the wall clock.
 using steady_time = std::chrono::steady_clock::time_point;
 using std::chrono::milliseconds;

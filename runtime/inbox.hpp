@@ -23,12 +23,6 @@ constexpr std::size_t inbox_marks_max = 6;
 /// As it stands in stored documents and in the protocol.
 std::string_view name(inbox_mark x);
 
-/// All seqs above `after`, up to and including `upto`.
-struct sequence_range {
-  sequence after, upto;
-  bool operator==(const sequence_range&) const = default;
-};
-
 /// The seqs that carry one mark, and since when: ranges in rising order that do not overlap. Seqs of one user are not dense, so a range also covers places of
 /// other users' messages; that means nothing.
 class mark_ranges {

@@ -26,10 +26,7 @@ constexpr std::size_t allocation_bytes = 48;
 
 std::size_t memory_of(const event* x) {
   if (x == nullptr) return 0;
-  std::size_t bytes = sizeof(event) + allocation_bytes + x->id.size() + x->source.size() + x->type.size() + x->subject.size() + x->time.size() +
-                      x->data_content_type.size() + x->data_schema.size() + x->data.size();
-  for (const auto& [name, value] : x->extensions) bytes += sizeof(std::pair<std::string, std::string>) + name.size() + value.size();
-  return bytes;
+  return sizeof(event) + allocation_bytes + content_bytes(x) + x->extensions.size() * sizeof(std::pair<std::string, std::string>);
 }
 
 }  // namespace
@@ -44,6 +41,14 @@ result<dead_reason> dead_reason_from(std::string_view name) {
   for (const auto& [reason, text] : reasons)
     if (text == name) return reason;
   return failure{ec::malformed, "there is no such reason", {}};
+}
+
+std::uint64_t content_bytes(const event* x) {
+  if (x == nullptr) return 0;
+  auto bytes = x->id.size() + x->source.size() + x->type.size() + x->subject.size() + x->time.size() + x->data_content_type.size() +
+               x->data_schema.size() + x->data.size();
+  for (const auto& [name, value] : x->extensions) bytes += name.size() + value.size();
+  return bytes;
 }
 
 std::size_t memory_of(const message& x) { return sizeof(message) + allocation_bytes + x.to.text().size() + x.id.size() + memory_of(x.what.get()); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/address.hpp"
+#include "runtime/delivery_terms.hpp"
 #include "runtime/event.hpp"
 #include "runtime/ids.hpp"
 
@@ -47,6 +48,7 @@ struct log_entry {
   std::uint32_t requeue = 0;  ///< how often it was taken back from the dead letters; part of the dedup key
   dead_reason reason = dead_reason::malformed;
   std::string detail;
+  std::shared_ptr<const delivery_terms> terms{};  ///< null where the configuration says it all
 };
 
 /// What a user is owed: an entry with its place. The log has it durably before anybody holds one of these.
@@ -57,11 +59,14 @@ struct message {
   std::shared_ptr<const event> what;
   unix_ms appended;
   std::uint32_t requeue = 0;
-  std::shared_ptr<const origin_partition>
-      from{};  ///< the source partition it came from; null over HTTP, of a requeued one, and where an older store did not say
+  std::shared_ptr<const origin_partition> from{};  ///< the source partition; null over HTTP, of a requeued one, and where an old store has none
   std::int64_t from_offset = -1;
+  std::shared_ptr<const delivery_terms> terms{};  ///< null where the configuration says it all
 };
 using message_ptr = std::shared_ptr<const message>;
+/// What of it counts against delivery.mailbox_bytes_max: the bytes of its event's attributes and data. Stored with it, so that they can be added up unread.
+std::uint64_t content_bytes(const event* x);
+inline std::uint64_t content_bytes(const message& x) { return content_bytes(x.what.get()); }
 /// What it takes in memory, about, its event included.
 std::size_t memory_of(const message& x);
 
@@ -80,6 +85,7 @@ struct dead_letter {
   std::uint32_t attempts = 0;
   std::uint32_t requeue = 0;  ///< requeue number of the message that died
   bool requeued = false;      ///< taken back since, as number requeue + 1
+  std::shared_ptr<const delivery_terms> terms{};
 };
 std::size_t memory_of(const dead_letter& x);
 

@@ -53,6 +53,7 @@ public:
   counter log_commits, store_commits;  ///< transactions, each one fsync
   counter pushed, redelivered, acked, ack_repeats, nacked, dead, ack_timeouts;
   counter attempts_exhausted, given_up_nacked, expired, overflowed, poisoned;  ///< dead letters of messages, by reason
+  counter superseded;
   counter dead_requeued, dead_purged, dead_mirrored;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;

@@ -100,8 +100,8 @@ std::string check_kafka_option(sv text) {
 
 constexpr std::array<sv, 2> log_engines{"embedded", "kafka"};
 constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
-constexpr std::array<sv, 2> orders{"window", "strict"};
-constexpr std::array<sv, 1> overflows{"dead_letter_oldest"}, overflows_planned{"reject_newest"};
+constexpr std::array<sv, 3> orders{"window", "strict", "latest"};
+constexpr std::array<sv, 2> overflows{"dead_letter_oldest", "reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
 constexpr std::array<sv, 2> route_matches{"first", "all"};
 constexpr std::array<sv, 3> unmatched{"drop", "dead_letter", "fallback"};
@@ -219,8 +219,8 @@ constexpr option options[] = {
           "Messages a mailbox holds in memory beyond the window; further ones are read from the store when their turn comes."),
     choice("delivery.order", in<&c::delivery, &delivery_config::order>, orders, {},
            "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
-           "the one "
-           "below it is acked or given up."),
+           "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same orderkey, or type and "
+           "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
           "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
           "pings "
@@ -234,8 +234,12 @@ constexpr option options[] = {
     count("delivery.mailbox_messages_max", in<&c::delivery, &delivery_config::mailbox_messages_max>, 0, 1'000'000'000,
           "Unacked messages of one user; 0 = no limit. It is kept while the mailbox is in memory: what came meanwhile is judged when the user "
           "connects."),
-    choice("delivery.overflow", in<&c::delivery, &delivery_config::overflow>, overflows, overflows_planned,
-           "What gives way then: \"dead_letter_oldest\" moves the oldest to the dead letters."),
+    size("delivery.mailbox_bytes_max", in<&c::delivery, &delivery_config::mailbox_bytes_max>, 0, 1024 * gib,
+         "The same in bytes of their events' attributes and data; 0 = no limit."),
+    choice(
+        "delivery.overflow", in<&c::delivery, &delivery_config::overflow>, overflows, {},
+        "What goes to the dead letters then: \"dead_letter_oldest\" the oldest, pushed or not; \"reject_newest\" what comes, and what is owed stays. "
+        "Of lower priority before of higher, as far as memory goes."),
     count("delivery.poison_attempts", in<&c::delivery, &delivery_config::poison_attempts>, 1, 100,
           "A message that makes its mailbox fail this often while it is alone in hand goes to the dead letters."),
     count("delivery.mailbox_restarts_max", in<&c::delivery, &delivery_config::mailbox_restarts_max>, 0, 1000,

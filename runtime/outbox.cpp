@@ -2,6 +2,7 @@
 #include "runtime/outbox.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace doorstep {
@@ -16,13 +17,16 @@ void outbox_effects::clear() {
   buried.clear();
   receipts.clear();
   read.reset();
+  read_newest.reset();
   counts_changed = recount = false;
-  acked = repeated = redelivered = timed_out = 0;
+  acked = repeated = redelivered = timed_out = superseded = 0;
   acked_times.clear();
 }
 
 outbox::outbox(outbox_options options, std::function<std::uint64_t()> random) : options_(std::move(options)), random_(std::move(random)) {
   any_poisoned_ = !options_.poisoned.empty();
+  any_strict_ = options_.order == delivery_terms::ordering::strict;
+  any_latest_ = options_.order == delivery_terms::ordering::latest;
 }
 
 // --- what comes in from the log and the store -------------------------------------------------------------------------------------------
@@ -40,10 +44,11 @@ void outbox::load(const stored_mailbox& start, sequence open_horizon, steady_tim
   known_ = cursor_.floor();
   unread_ = start.unread;
   unseen_ = start.unseen;
-  owed_ = start.above_floor - std::min<std::uint64_t>(start.above_floor, cursor_.above().size());
+  owed_ = start.owed;
   counted_ = start.page.complete_to;
   loaded_ = true;
-  for (auto seq : std::exchange(before_load_, {})) count_unread(seq, out);
+  for (const auto& x : std::exchange(before_load_, {})) count_unread(x, out);
+  newest_from_ = counted_;
   if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
   reading_ = true;
   page(start.page, now, out);
@@ -55,12 +60,15 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
     if (x->seq <= highest_) continue;
     highest_ = x->seq;
     if (!loaded_) {
-      before_load_.push_back(x->seq);
+      before_load_.push_back(heard_of(*x));
       behind_ = true;
       continue;
     }
-    count_unread(x->seq, out);
+    const auto counted_before = counted_;
+    count_unread(heard_of(*x), out);
     if (x->seq <= known_) continue;
+    if (x->terms || any_latest_) note_terms(*x, out);
+    if (must_reject(counted_before) && reject(x, counted_before)) continue;
     // Rule 1: beyond the limit nothing is kept: the store has it, and the cursor does not move.
     if (behind_ || reading_ || queue_.size() >= options_.backlog_max || leaving_.size() >= leaving_max()) {
       behind_ = true;
@@ -74,16 +82,18 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
       continue;
     }
     // The common case does not touch the queue: it would be one more cache miss.
-    if (queue_.empty() && newcomers_ == 0 && may_push() && has_room_for(x->seq))
+    if (queue_.empty() && newcomers_ == 0 && may_push() && has_room_for(x->seq) && (!any_strict_ || is_its_turn(*x)))
       push_first(x, now, out);
     else
       queue_.push_back(x);
   }
+  if (out.superseded != 0) raise_floor();
   if (loaded_) fill(now, out);
 }
 
 void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
   reading_ = false;
+  stored_upto_ = std::max(stored_upto_, x.complete_to);
   const auto known_before = known_;
   bool beyond = false;
   for (const auto& m : x.messages) {
@@ -94,8 +104,9 @@ void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
       break;
     }
     known_ = m->seq;
-    count_unread(m->seq, out);
+    count_unread(heard_of(*m), out);
     if (cursor_.is_acked(m->seq)) continue;
+    if (m->terms || any_latest_) note_terms(*m, out);
     if (is_poisoned(m->seq))
       give_up({.what = m}, dead_reason::poison, {});
     else
@@ -120,30 +131,15 @@ void outbox::page_failed(steady_time now) {
 void outbox::want_more(outbox_effects& out) {
   if (!loaded_ || reading_ || read_again_) return;
   // Rule 3: nothing beyond the window is read while nobody is there to take it, but for acks that wait to learn their seq, and for those only so much.
-  const bool for_sessions = behind_ && attached_ != 0 && queue_.size() < options_.window;
+  // What waits for its strict group does not hold up the others, as far as memory goes.
+  const auto enough = any_strict_ ? 2 * options_.backlog_max : options_.window;
+  const bool for_sessions = behind_ && attached_ != 0 && queue_.size() < enough;
   const bool for_acks = !waiting_acks_.empty() && queue_.size() < 2 * options_.backlog_max;
   // Rule 14: what is over the limit is read to be given up, whoever is there.
-  const bool for_trimming = behind_ && options_.messages_max != 0 && owed_ > options_.messages_max && queue_.size() < options_.window;
+  const bool for_trimming = behind_ && is_over() && options_.overflow == outbox_options::victim::oldest && queue_.size() < options_.window;
   if ((!for_sessions && !for_acks && !for_trimming) || leaving_.size() >= leaving_max()) return;
   reading_ = true;
   out.read = outbox_effects::fetch{known_, options_.backlog_max};
-}
-
-void outbox::count_unread(sequence seq, outbox_effects& out) {
-  if (seq <= counted_) return;
-  counted_ = seq;
-  ++owed_;
-  // Marked before it was heard of, as by a client that has it from the history.
-  if (seq <= marks_top_) {
-    out.recount = true;
-    return;
-  }
-  ++unread_;
-  ++unseen_;
-  out.counts_changed = true;
-  if (!recounting_) return;
-  recount_lost_ = recount_lost_ || since_recount_.size() == recount_max;
-  if (!recount_lost_) since_recount_.push_back(seq);
 }
 
 // --- sessions ---------------------------------------------------------------------------------------------------------------------------
@@ -151,8 +147,8 @@ void outbox::count_unread(sequence seq, outbox_effects& out) {
 std::optional<unsigned> outbox::attach(sequence resume, steady_time now, outbox_effects& out) {
   const auto slot = static_cast<unsigned>(std::countr_one(attached_));
   if (slot == slots_max) return std::nullopt;
-  if (slot == resume_.size()) resume_.emplace_back();
-  resume_[slot] = resume;
+  if (slot == slots_.size()) slots_.emplace_back();
+  slots_[slot] = {resume, {}};
   attached_ |= bit(slot);
   newcomers_ |= bit(slot);
   if (loaded_) {
@@ -183,16 +179,19 @@ void outbox::detach(unsigned slot, steady_time) {
 
 void outbox::fill(steady_time now, outbox_effects& out) {
   const auto leaving_before = leaving_.size();
-  if (options_.messages_max != 0) trim();
+  if (is_over()) trim();
+  if (cursor_.above().size() >= options_.holes_max) raise_floor();
   if (may_push()) {
     greet_newcomers(now, out);
-    while (!queue_.empty() && has_room_for(queue_.front()->seq)) {
+    if (any_strict_) push_those_whose_turn_it_is(now, out);
+    while (!any_strict_ && !queue_.empty() && has_room_for(queue_.front()->seq)) {
       push_first(std::move(queue_.front()), now, out);
       queue_.pop_front();
     }
   }
   if (leaving_.size() != leaving_before) raise_floor();
   want_more(out);
+  if (is_over()) want_newest(out);
 }
 
 void outbox::push_first(message_ptr what, steady_time now, outbox_effects& out) {
@@ -202,15 +201,17 @@ void outbox::push_first(message_ptr what, steady_time now, outbox_effects& out) 
   }
   // A message taken back from the dead letters was pushed before, as another seq.
   const bool maybe_pushed = what->seq <= flag_upto_ || what->requeue != 0;
-  flight_.push_back({.what = std::move(what), .maybe_pushed = maybe_pushed});
-  push_round(flight_.back(), now, out);
+  auto at = flight_.end();
+  // One that had to wait for its strict group stands before some that did not.
+  while (any_strict_ && at != flight_.begin() && std::prev(at)->what->seq > what->seq) --at;
+  push_round(*flight_.insert(at, {.what = std::move(what), .maybe_pushed = maybe_pushed}), now, out);
 }
 
 /// Rule 5: a message below a hole is always let through: there are never more of them than were pushed before, and the floor needs them.
 bool outbox::has_room_for(sequence seq) const {
   if (flight_.size() >= options_.window) return false;
   const auto& above = cursor_.above();
-  return above.size() < options_.holes_max || (!above.empty() && seq < *above.rbegin());
+  return above.size() < options_.holes_max || (!above.empty() && seq < above.back().upto);
 }
 
 /// Rule 6: what is in flight goes to a session that comes later at once, flagged, and is no new attempt. Where nobody else has it the deadline starts
@@ -248,11 +249,15 @@ void outbox::push_round(entry& x, steady_time now, outbox_effects& out) {
   pushed_upto_ = std::max(pushed_upto_, x.what->seq);
   for (auto left = attached_; left != 0; left &= left - 1) {
     const auto slot = static_cast<unsigned>(std::countr_zero(left));
-    push_to(x, slot, flagged || x.what->seq <= resume_[slot], out);
+    push_to(x, slot, flagged || x.what->seq <= slots_[slot].resume, out);
   }
 }
 
 void outbox::push_to(entry& x, unsigned slot, bool flagged, outbox_effects& out) {
+  auto& sent_upto = slots_[slot].sent_upto;
+  // Rule 8: a cumulative ack that was sent before this one arrived is at or above it, so this connection acks it by id.
+  if (x.what->seq < sent_upto && (x.sent_to & bit(slot)) == 0) x.nacked_by |= bit(slot);
+  sent_upto = std::max(sent_upto, x.what->seq);
   x.sent_to |= bit(slot) & ~x.nacked_by;
   out.pushes.push_back({slot, x.what, x.attempt, flagged});
   out.redelivered += flagged ? 1 : 0;
@@ -313,166 +318,6 @@ std::optional<steady_time> outbox::next_due() const {
   auto next = read_again_;
   if (may_push() && !flight_.empty() && (!next || first_due_ < *next)) next = first_due_;
   return next;
-}
-
-// --- acks -------------------------------------------------------------------------------------------------------------------------------
-
-void outbox::mark_acked(entry* at, unsigned slot, outbox_effects& out) {
-  const auto others = (at->sent_to | at->nacked_by) & ~(slot < slots_max ? bit(slot) : 0);
-  if (others != 0) elsewhere_.push_back({others, at->what->id, version_ + 1});
-  if (settle_in_cursor(at->what->seq)) {
-    ++out.acked;
-    out.acked_times.emplace_back(at->pushed_at, at->what->appended);
-    make_dirty(false);
-  }
-  flight_.erase(flight_.begin() + (at - flight_.data()));
-}
-
-bool outbox::ack_by_id(const std::string& id, unsigned slot, outbox_effects& out) {
-  for (auto at = flight_.begin(); at != flight_.end(); ++at)
-    if (at->what->id == id) {
-      mark_acked(&*at, slot, out);
-      return true;
-    }
-  for (auto at = queue_.begin(); at != queue_.end(); ++at)
-    if ((*at)->id == id) {
-      if (settle_in_cursor((*at)->seq)) {
-        ++out.acked;
-        make_dirty(false);
-      }
-      queue_.erase(at);
-      return true;
-    }
-  return ack_leaving(id, out);
-}
-
-void outbox::ack(unsigned slot, std::uint64_t request, sequence up_to, std::vector<std::string> ids, steady_time now, outbox_effects& out) {
-  if (up_to) {
-    bool any = false;
-    for (auto at = flight_.begin(); at != flight_.end() && at->what->seq <= up_to;) {
-      // Rule 8: a cumulative ack covers what this connection was sent, so another session's messages stay owed.
-      if ((at->sent_to & bit(slot)) == 0) {
-        ++at;
-        continue;
-      }
-      const auto index = at - flight_.begin();
-      mark_acked(&*at, slot, out);
-      at = flight_.begin() + index;
-      any = true;
-    }
-    if (!leaving_.empty()) ack_leaving(slot, up_to, out);
-    out.repeated += any ? 0 : 1;
-  }
-  pending_ack x{slot, request, std::move(ids)};
-  if (!loaded_ || !settle(x, out)) keep_waiting(std::move(x));
-  raise_floor();
-  release_receipts(out);
-  fill(now, out);
-}
-
-/// Rule 9: an id that is not here was acked before, provided that all that an earlier life may have pushed has been read. What this life pushed is here.
-/// @returns false when that is not known yet.
-bool outbox::settle(pending_ack& x, outbox_effects& out) {
-  std::size_t unknown = 0;
-  for (const auto& id : x.ids) unknown += ack_by_id(id, x.slot, out) ? 0 : 1;
-  if (unknown > 0 && !knows_all_pushed()) return false;
-  out.repeated += unknown;
-  if (x.slot < slots_max)
-    // Rule 10: what is dirty now is saved with the next version, what is being saved with the present one.
-    receipts_.push_back({{x.slot, x.request, {}, std::move(x.ids)}, version_ + (dirty_ ? 1 : 0)});
-  if (x.request != 0 && dirty_) urgent_ = true;
-  return true;
-}
-
-void outbox::keep_waiting(pending_ack x) {
-  auto held = x.ids.size() + 1;
-  for (const auto& other : waiting_acks_) held += other.ids.size() + 1;
-  if (held <= waiting_ids_max) waiting_acks_.push_back(std::move(x));
-}
-
-void outbox::settle_waiting_acks(outbox_effects& out) {
-  std::vector<pending_ack> still;
-  for (auto& x : std::exchange(waiting_acks_, {}))
-    if (!settle(x, out)) still.push_back(std::move(x));
-  waiting_acks_ = std::move(still);
-}
-
-/// With everything acked and saved before, a receipt is due at once.
-void outbox::release_receipts(outbox_effects& out) {
-  if (!loaded_ || saving_ || dirty_) return;
-  for (auto& x : std::exchange(receipts_, {})) {
-    x.what.up_to = saved_floor_;
-    out.receipts.push_back(std::move(x.what));
-  }
-}
-
-/// Rule 11.
-void outbox::raise_floor() {
-  if (!flight_.empty())
-    cursor_.raise({flight_.front().what->seq.value - 1});
-  else if (!queue_.empty())
-    cursor_.raise({queue_.front()->seq.value - 1});
-  else
-    cursor_.raise(known_);
-}
-
-// --- the record -------------------------------------------------------------------------------------------------------------------------
-
-cursor_record outbox::begin_save(const address& user, outbox_effects& out) {
-  if (!leaving_.empty()) bury(out);
-  dirty_ = urgent_ = false;
-  saving_ = true;
-  const bool close = std::exchange(closing_, false) && attached_ == 0;
-  horizon_ = {pushed_upto_, !close && (horizon_.open || attached_ != 0)};
-  saving_open_ = horizon_.open;
-  saving_floor_ = cursor_.floor();
-  // Rule 4: from here on the store may say "closed": nothing is pushed before it says "open" again.
-  if (!saving_open_) horizon_saved_open_ = false;
-  return {user, cursor_, horizon_, {}, ++version_};
-}
-
-void outbox::saved(steady_time now, outbox_effects& out) {
-  saving_ = false;
-  horizon_saved_open_ = saving_open_;
-  saved_floor_ = saving_floor_;
-  buried(out);
-  if (attached_ != 0 && !horizon_saved_open_) make_dirty(true);
-  if (!elsewhere_.empty()) tell_others(out);
-  std::erase_if(receipts_, [&](pending_receipt& x) {
-    if (x.version > version_) return false;
-    x.what.up_to = saved_floor_;
-    out.receipts.push_back(std::move(x.what));
-    return true;
-  });
-  fill(now, out);
-}
-
-void outbox::save_failed() {
-  saving_ = false;
-  make_dirty(urgent_ || saving_open_ || !leaving_.empty());
-  // The same version is not written twice with other contents: the next attempt takes a new one, and receipts wait for it.
-  for (auto& x : receipts_) x.version = version_ + 1;
-  for (auto& x : elsewhere_) x.version = version_ + 1;
-}
-
-/// Rule 10, for sessions that have what another one acked.
-void outbox::tell_others(outbox_effects& out) {
-  std::uint64_t slots = 0;
-  for (const auto& x : elsewhere_) slots |= x.version <= version_ ? x.slots : 0;
-  for (; slots != 0; slots &= slots - 1) {
-    const auto slot = static_cast<unsigned>(std::countr_zero(slots));
-    outbox_effects::receipt told{slot, 0, saved_floor_, {}};
-    for (const auto& x : elsewhere_)
-      if (x.version <= version_ && (x.slots & bit(slot)) != 0) told.ids.push_back(x.id);
-    out.receipts.push_back(std::move(told));
-  }
-  std::erase_if(elsewhere_, [&](const settled_elsewhere& x) { return x.version <= version_; });
-}
-
-void outbox::close_horizon() {
-  if (!loaded_ || attached_ != 0 || !horizon_.open) return;
-  closing_ = true;
-  make_dirty(false);
 }
 
 std::vector<outbox::in_flight_view> outbox::in_flight() const {

@@ -5,6 +5,7 @@
 
 #include "runtime/backoff.hpp"
 #include "runtime/cursor.hpp"
+#include "runtime/delivery_terms.hpp"
 #include "runtime/message.hpp"
 #include "runtime/stored.hpp"
 
@@ -25,13 +26,18 @@ struct outbox_options {
   milliseconds ack_timeout{30'000};
   backoff retry;
   std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
-  std::size_t holes_max = 1024;   ///< acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
+  std::size_t holes_max =
+      1024;  ///< ranges of acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
   // when a message is given up; all of it off unless set
-  milliseconds ttl{0};               ///< since the append, where the event names no expirytime; 0 = for ever
-  std::size_t messages_max = 0;      ///< owed at a time; beyond it the oldest go; 0 = no limit
-  std::uint32_t max_attempts = 0;    ///< delivery rounds that a live session failed: a nack, or no ack in time; 0 = never
-  wall_anchor clock{};               ///< by which expiry is judged
-  std::vector<sequence> poisoned{};  ///< they brought earlier lives of this mailbox down
+  milliseconds ttl{0};             ///< since the append, where the event names no expirytime; 0 = for ever
+  std::size_t messages_max = 0;    ///< owed at a time; 0 = no limit
+  std::uint64_t bytes_max = 0;     ///< content_bytes() owed at a time, likewise
+  std::uint32_t max_attempts = 0;  ///< delivery rounds that a live session failed: a nack, or no ack in time; 0 = never
+  /// What goes beyond those limits.
+  enum class victim : std::uint8_t { oldest, newest } overflow = victim::oldest;
+  delivery_terms::ordering order = delivery_terms::ordering::window;  ///< of messages whose terms name none
+  wall_anchor clock{};                                                ///< by which expiry is judged
+  std::vector<sequence> poisoned{};                                   ///< they brought earlier lives of this mailbox down
 };
 
 /// A message that leaves unacked. Stored as a dead letter in the same batch as the record that settles it.
@@ -70,15 +76,20 @@ struct outbox_effects {
     sequence after;
     std::size_t limit;
   };
-  std::vector<push> pushes;         ///< grouped by message, in seq order
+  struct fetch_newest {
+    sequence upto;
+    std::size_t limit;
+  };
+  std::vector<push> pushes;         ///< grouped by message, in seq order but where messages of a strict group had to wait
   std::vector<given_up> to_bury{};  ///< filled in by begin_save(): dead letters of the same batch
   std::vector<dead_reason> buried;  ///< these are durable dead letters now
   std::vector<receipt> receipts;
-  std::optional<fetch> read;  ///< ask the store; answer with page()
+  std::optional<fetch> read;                ///< ask the store; answer with page()
+  std::optional<fetch_newest> read_newest;  ///< the last ones up to there; answer with newest()
   bool counts_changed = false;
-  bool recount = false;                                                 ///< only the store can tell what is unread now; answer with recounted()
-  std::size_t acked = 0, repeated = 0, redelivered = 0, timed_out = 0;  ///< for the metrics
-  std::vector<std::pair<steady_time, unix_ms>> acked_times;             ///< pushed at / appended at, of messages acked the first time
+  bool recount = false;  ///< only the store can tell what is unread now; answer with recounted()
+  std::size_t acked = 0, repeated = 0, redelivered = 0, timed_out = 0, superseded = 0;  ///< for the metrics
+  std::vector<std::pair<steady_time, unix_ms>> acked_times;                             ///< pushed at / appended at, of messages acked the first time
   void clear();
 };
 
@@ -103,6 +114,10 @@ public:
   void page(const stored_page& x, steady_time now, outbox_effects& out);
   /// The read failed: asked again after read_retry, by tick().
   void page_failed(steady_time now);
+
+  /// The answer to effects.read_newest, seqs rising.
+  void newest(const std::vector<message_ptr>& messages, steady_time now, outbox_effects& out);
+  void newest_failed(steady_time now);
 
   /// A session is there. @param resume the highest seq its client saw. @returns its slot, or nothing when all are taken.
   std::optional<unsigned> attach(sequence resume, steady_time now, outbox_effects& out);
@@ -161,7 +176,9 @@ public:
   std::size_t queued_count() const { return queue_.size(); }
   bool is_behind() const { return behind_; }
   /// Stored and unsettled, as far as the store has told: in memory and beyond.
-  std::uint64_t owed_count() const { return owed_; }
+  std::uint64_t owed_count() const { return owed_.messages; }
+  /// Their content_bytes(); 0 where there is no limit for them.
+  std::uint64_t owed_bytes() const { return owed_.bytes; }
   /// From now on as many in flight at a time.
   void widen(std::size_t window) { options_.window = window; }
 
@@ -194,6 +211,14 @@ private:
     std::string id;
     std::uint64_t version;
   };
+  struct slot_state {
+    sequence resume;
+    sequence sent_upto;  ///< the highest that this connection was sent
+  };
+  struct heard {
+    sequence seq;
+    std::uint64_t bytes;  ///< content_bytes(), where there is a limit for them
+  };
   struct pending_ack {
     unsigned slot;
     std::uint64_t request;
@@ -221,7 +246,7 @@ private:
     dirty_ = true;
     urgent_ = urgent_ || urgent;
   }
-  void count_unread(sequence seq, outbox_effects& out);
+  void count_unread(const heard& x, outbox_effects& out);
   void set_due(entry& x, steady_time at);
   void find_first_due();
   void start_retry(entry& x, steady_time now);
@@ -231,13 +256,30 @@ private:
   void give_up(entry what, dead_reason reason, std::string detail);
   entry* give_up_in_flight(entry* at, dead_reason reason, std::string detail);
   bool fails_too_often(entry& x) const;
-  void trim();
   void ack_leaving(unsigned slot, sequence up_to, outbox_effects& out);
   bool ack_leaving(const std::string& id, outbox_effects& out);
   void bury(outbox_effects& out);
   void buried(outbox_effects& out);
-  bool settle_in_cursor(sequence seq);
   std::size_t leaving_max() const { return 2 * options_.backlog_max; }
+  // outbox_limits.cpp
+  heard heard_of(const message& x) const;
+  void count_owed(const heard& x);
+  bool settle_in_cursor(const message& x);
+  void join_holes();
+  bool is_over() const;
+  bool gives_way_to(const message& x, const message& other) const;
+  void trim();
+  bool trim_one();
+  bool must_reject(sequence before) const;
+  bool reject(const message_ptr& x, sequence before);
+  void want_newest(outbox_effects& out);
+  // outbox_order.cpp
+  delivery_terms::ordering order_of(const message& x) const;
+  bool is_its_turn(const message& x) const;
+  void push_those_whose_turn_it_is(steady_time now, outbox_effects& out);
+  void supersede_older(const message& by, outbox_effects& out);
+  void note_terms(const message& x, outbox_effects& out);
+  void note_priority(const message& x) { any_priority_ = any_priority_ || x.terms->priority != 0; }
 
   outbox_options options_;
   std::function<std::uint64_t()> random_;
@@ -249,7 +291,8 @@ private:
   std::uint64_t version_ = 0, unread_ = 0, unseen_ = 0;
   bool horizon_saved_open_ = false;  ///< the store knows that we push
   bool loaded_ = false, dirty_ = false, saving_ = false, urgent_ = false, closing_ = false, saving_open_ = false;
-  bool any_poisoned_ = false;  ///< beside what every message touches, as is all that is asked for each
+  bool any_poisoned_ = false;                                            ///< beside what every message touches, as is all that is asked for each
+  bool any_strict_ = false, any_latest_ = false, any_priority_ = false;  ///< or were: only then somebody looks for them
 
   steady_time first_due_ = steady_time::max();  ///< not later than the first deadline in flight_, so that it costs nothing to ask
   boost::container::small_vector<entry, 2>
@@ -258,18 +301,23 @@ private:
   sequence known_;                                 ///< all unacked messages up to here are in flight_ or queue_
   sequence highest_;                               ///< the highest seq heard of
   sequence counted_;                               ///< owed_ has counted up to here, and unread_ and unseen_ what is above marks_top_
-  std::uint64_t owed_ = 0;
+  stored_amount owed_;
+  sequence stored_upto_;                 ///< all up to here is in the store
+  sequence rejected_upto_;               ///< the last live one, where it was rejected
+  sequence newest_from_;                 ///< nothing between this and counted_ has to be read to be rejected
+  sequence newest_asked_, newest_sure_;  ///< up to where it is being read, and had all been stored when that was asked
+  bool reading_newest_ = false;
   std::vector<leaving> leaving_;
-  std::vector<sequence> before_load_;
+  std::vector<heard> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   sequence recount_from_;                ///< its answer has to cover this
   bool recounting_ = false, recount_lost_ = false;
   bool behind_ = false, reading_ = false;
   std::optional<steady_time> read_again_;  ///< a read failed or found nothing new
 
-  std::vector<sequence> resume_;  ///< a slot; grows to the most sessions there were at a time
-  std::uint64_t attached_ = 0;    ///< slots in use
-  std::uint64_t newcomers_ = 0;   ///< those that were not sent what is in flight
+  std::vector<slot_state> slots_;  ///< grows to the most sessions there were at a time
+  std::uint64_t attached_ = 0;     ///< slots in use
+  std::uint64_t newcomers_ = 0;    ///< those that were not sent what is in flight
   std::vector<pending_receipt> receipts_;
   std::vector<pending_ack> waiting_acks_;  ///< with ids that may be of messages not read yet
   std::vector<settled_elsewhere> elsewhere_;

@@ -6,6 +6,23 @@
 
 namespace doorstep {
 
+void outbox::count_unread(const heard& x, outbox_effects& out) {
+  if (x.seq <= counted_) return;
+  counted_ = x.seq;
+  count_owed(x);
+  // Marked before it was heard of, as by a client that has it from the history.
+  if (x.seq <= marks_top_) {
+    out.recount = true;
+    return;
+  }
+  ++unread_;
+  ++unseen_;
+  out.counts_changed = true;
+  if (!recounting_) return;
+  recount_lost_ = recount_lost_ || since_recount_.size() == recount_max;
+  if (!recount_lost_) since_recount_.push_back(x.seq);
+}
+
 void outbox::recount(sequence marks_top) {
   marks_top_ = marks_top;
   recounting_ = true;

@@ -24,6 +24,7 @@ dead_letter dead_letter_of(const given_up& x, unix_ms now) {
   d.last = now;
   d.attempts = x.attempts;
   d.requeue = x.what->requeue;
+  d.terms = x.what->terms;
   if (x.what->from) {
     d.source = x.what->from->source;
     d.topic = x.what->from->topic;
@@ -31,12 +32,6 @@ dead_letter dead_letter_of(const given_up& x, unix_ms now) {
     d.offset = x.what->from_offset;
   }
   return d;
-}
-
-bool outbox::settle_in_cursor(sequence seq) {
-  if (!cursor_.ack(seq)) return false;
-  if (owed_ > 0) --owed_;
-  return true;
 }
 
 bool outbox::is_poisoned(sequence seq) const {
@@ -47,12 +42,13 @@ bool outbox::is_poisoned(sequence seq) const {
 bool outbox::is_expired(const message& x, steady_time now) const {
   const auto named = x.what ? x.what->expires : unix_ms{};
   if (named.value != 0) return options_.clock.time_at(now) >= named;
-  return options_.ttl.count() != 0 && options_.clock.time_at(now).value - x.appended.value >= options_.ttl.count();
+  const auto ttl = x.terms && x.terms->ttl ? *x.terms->ttl : options_.ttl;
+  return ttl.count() != 0 && options_.clock.time_at(now).value - x.appended.value >= ttl.count();
 }
 
 /// Rule 12: it is out of flight and queue at once, and settled once the record that says so is durable, with its dead letter.
 void outbox::give_up(entry what, dead_reason reason, std::string detail) {
-  if (!settle_in_cursor(what.what->seq)) return;
+  if (!settle_in_cursor(*what.what)) return;
   leaving_.push_back({std::move(what), reason, std::move(detail), false});
   make_dirty(true);
 }
@@ -68,22 +64,8 @@ outbox::entry* outbox::give_up_in_flight(entry* at, dead_reason reason, std::str
 /// Counts one more failure.
 bool outbox::fails_too_often(entry& x) const {
   if (x.failures < std::numeric_limits<std::uint16_t>::max()) ++x.failures;
-  return options_.max_attempts != 0 && x.failures >= options_.max_attempts;
-}
-
-/// Rule 14: the oldest go. What is not in memory is younger than all that is.
-void outbox::trim() {
-  if (owed_ <= options_.messages_max) return;
-  while (owed_ > options_.messages_max && leaving_.size() < leaving_max()) {
-    if (!flight_.empty() && (queue_.empty() || flight_.front().what->seq < queue_.front()->seq)) {
-      give_up_in_flight(flight_.data(), dead_reason::overflow, {});
-    } else if (!queue_.empty()) {
-      give_up({.what = std::move(queue_.front())}, dead_reason::overflow, {});
-      queue_.pop_front();
-    } else {
-      break;
-    }
-  }
+  const auto most = x.what->terms && x.what->terms->max_attempts ? *x.what->terms->max_attempts : options_.max_attempts;
+  return most != 0 && x.failures >= most;
 }
 
 /// Rule 13, of what nobody asks for. Beyond what was counted a message has not been heard of yet; beyond `known_` each one given up is a hole in the cursor.
@@ -150,7 +132,7 @@ void outbox::nack(const std::vector<std::string>& ids, steady_time now, outbox_e
 void outbox::in_progress(unsigned slot, const std::vector<std::string>& ids, steady_time now) {
   if (slot >= slots_max) return;
   for (auto& x : flight_) {
-    if ((x.nacked_by & bit(slot)) != 0 || std::find(ids.begin(), ids.end(), x.what->id) == ids.end()) continue;
+    if ((x.waits_for_retry && (x.nacked_by & bit(slot)) != 0) || std::find(ids.begin(), ids.end(), x.what->id) == ids.end()) continue;
     x.waits_for_retry = false;
     x.asked |= bit(slot);
     set_due(x, now + options_.ack_timeout);

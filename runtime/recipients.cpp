@@ -2,6 +2,8 @@
 // Kafka protocol binding of CloudEvents 1.0 (structured and binary), plain JSON by pointers, and who shall get it. Hot: JSON is validated once. Pure.
 #include "runtime/recipients.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
+
 #include "runtime/event_rules.hpp"
 #include "runtime/json_text.hpp"
 
@@ -184,6 +186,9 @@ result<routed_event> route_record(const record_view& record, const source_config
   auto to = named_recipients(*out.what, &record, &source);
   if (!to) return std::move(to).error();
   out.to = std::move(*to);
+  auto terms = delivery_terms_of(*out.what);
+  if (!terms) return std::move(terms).error();
+  out.terms = std::move(*terms);
   return out;
 }
 

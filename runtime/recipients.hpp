@@ -33,6 +33,7 @@ struct record_view {
 struct routed_event {
   std::shared_ptr<const event> what;
   std::vector<address> to;  ///< no address twice, in the order named
+  std::shared_ptr<const delivery_terms> terms{};
 };
 
 /// Reads a record as its source's format says: CloudEvents Kafka binding (content-type header application/cloudevents+json = structured, ce_ headers = binary),

@@ -19,14 +19,30 @@ struct stored_page {
   sequence complete_to;  ///< everything of this address up to here was stored when the page was read
 };
 
+struct stored_amount {
+  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;  ///< their content_bytes(); may be 0 where the configuration has no limit for them
+};
+
+/// Of a page that has all there is above the cursor's floor.
+inline stored_amount amount_owed(const cursor& acked, const stored_page& page) {
+  stored_amount out;
+  for (const auto& x : page.messages) {
+    if (x->seq > page.complete_to || acked.is_acked(x->seq)) continue;
+    ++out.messages;
+    out.bytes += content_bytes(*x);
+  }
+  return out;
+}
+
 /// What a mailbox starts from.
 struct stored_mailbox {
-  cursor_record record;           ///< version 0: nobody has written one yet
-  stored_page page;               ///< from the floor on
-  std::uint64_t unread = 0;       ///< stored messages up to page.complete_to in unread_ranges(inbox)
-  std::uint64_t above_floor = 0;  ///< stored messages above the floor, acked ones among them
-  std::uint64_t unseen = 0;       ///< those in unseen_ranges(inbox)
-  inbox_record inbox{};           ///< version 0: nobody has written one yet
+  cursor_record record;      ///< version 0: nobody has written one yet
+  stored_page page;          ///< from the floor on
+  std::uint64_t unread = 0;  ///< stored messages up to page.complete_to in unread_ranges(inbox)
+  stored_amount owed;        ///< those in unacked_ranges(record.acked)
+  std::uint64_t unseen = 0;  ///< those in unseen_ranges(inbox)
+  inbox_record inbox{};      ///< version 0: nobody has written one yet
 };
 
 /// Records of before there was an inbox record said how far the person had read; the first inbox record takes that over.

@@ -113,8 +113,9 @@ void embedded_handover::committed(std::span<append_work> appends) {
           batches.push_back({shard_id{shard}, {}, 0});
           sinks.push_back(x.sink);
         }
-        auto made = std::make_shared<const message>(message{std::move(entry.to), seq, std::move(entry.id), std::move(entry.what), entry.appended,
-                                                            entry.requeue, std::move(entry.came_from.from), entry.came_from.offset});
+        auto made =
+            std::make_shared<const message>(message{std::move(entry.to), seq, std::move(entry.id), std::move(entry.what), entry.appended,
+                                                    entry.requeue, std::move(entry.came_from.from), entry.came_from.offset, std::move(entry.terms)});
         auto& batch = batches[batch_of[shard]];
         const bool lost = seeded_bug("lost-at-handover") && seq.offset() % 32 == 7;
         if (!lost) batch.records.push_back({std::move(made), {}, entry.reason, std::move(entry.detail)});

@@ -259,8 +259,8 @@ std::optional<logged> kafka_log_reader::read(std::uint32_t shard, source_record&
   }
   if (found) {
     auto& x = found->entry;
-    return logged{std::make_shared<const message>(
-                      message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue, x.came_from.from, x.came_from.offset}),
+    return logged{std::make_shared<const message>(message{std::move(x.to), seq, std::move(x.id), std::move(x.what), x.appended, x.requeue,
+                                                          x.came_from.from, x.came_from.offset, std::move(x.terms)}),
                   std::move(x.came_from), x.reason, std::move(x.detail)};
   }
   // Somebody else wrote into the topic: it is told where dead letters are, and holds up nobody.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/log_record.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/number_text.hpp"
 #include "storage/origin_text.hpp"
 
@@ -38,7 +39,7 @@ result<address> address_from(std::string_view text) {
 
 /// What our headers say, in any order; the first of a name counts.
 struct known_headers {
-  std::optional<std::string_view> version, to, id, appended, from, floor, requeue, reason, detail;
+  std::optional<std::string_view> version, to, id, appended, from, floor, requeue, reason, detail, terms;
   std::optional<std::string_view>* named(std::string_view name) {
     if (name == "ds-v") return &version;
     if (name == "ds-address") return &to;
@@ -49,6 +50,7 @@ struct known_headers {
     if (name == "ds-requeue") return &requeue;
     if (name == "ds-reason") return &reason;
     if (name == "ds-detail") return &detail;
+    if (name == "ds-terms") return &terms;
     return nullptr;
   }
 };
@@ -75,6 +77,9 @@ std::optional<failure> read_headers(const known_headers& in, log_entry& out) {
     out.came_from = std::move(*from);
     out.came_from.floor = *floor;
   }
+  auto terms = delivery_terms_from_json(in.terms.value_or(""));
+  if (!terms) return malformed("ds-terms", terms.error().detail);
+  out.terms = std::move(*terms);
   if (out.to.is_dead_letters()) {
     const auto reason = dead_reason_from(in.reason.value_or(""));
     if (!reason) return malformed("ds-reason", "is no reason");
@@ -107,6 +112,7 @@ encoded_record encode_log_record(const log_record& x) {
     out.headers.push_back({"ds-floor", std::to_string(entry.came_from.floor)});
   }
   if (entry.requeue > 0) out.headers.push_back({"ds-requeue", std::to_string(entry.requeue)});
+  if (entry.terms) out.headers.push_back({"ds-terms", to_json(*entry.terms)});
   if (entry.to.is_dead_letters()) {
     out.headers.push_back({"ds-reason", std::string(name(entry.reason))});
     out.headers.push_back({"ds-detail", entry.detail});

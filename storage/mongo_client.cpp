@@ -215,6 +215,21 @@ result<std::uint64_t> mongo_connection::count(mongo_collection in, const bson_ou
   return static_cast<std::uint64_t>(found);
 }
 
+result<void> mongo_connection::sum(mongo_collection in, const bson_out& filter, const char* field, std::uint64_t& into) {
+  bson_out group, nothing;
+  group.number("_id", 0).part("sum", bson_with("$sum", std::string("$") + field));
+  std::vector<bson_out> steps;
+  steps.push_back(bson_with("$match", filter));
+  steps.push_back(bson_with("$group", group));
+  bson_out pipeline;
+  pipeline.parts("pipeline", steps);
+  return impl_->each(mongoc_collection_aggregate(impl_->at(in), MONGOC_QUERY_NONE, raw(pipeline), raw(nothing), nullptr),
+                     [&](const bson_in& x) -> result<void> {
+                       into += x.count("sum");
+                       return {};
+                     });
+}
+
 result<void> mongo_connection::update_one(mongo_collection in, const bson_out& filter, const bson_out& change, bool upsert) {
   bson_out options;
   options.flag("upsert", upsert);

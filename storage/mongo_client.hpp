@@ -51,6 +51,8 @@ public:
   /// Documents that match, each handed to `take` while it lasts; `take` returns a failure to end.
   result<void> find(mongo_collection in, const bson_out& filter, const bson_out& options, const std::function<result<void>(const bson_in&)>& take);
   result<std::uint64_t> count(mongo_collection in, const bson_out& filter);
+  /// Adds up a number of the documents that match, on the server; one without it adds nothing.
+  result<void> sum(mongo_collection in, const bson_out& filter, const char* field, std::uint64_t& into);
   /// Updates at most one document. A duplicate key counts as done: another did it first.
   result<void> update_one(mongo_collection in, const bson_out& filter, const bson_out& change, bool upsert);
   /// All of them, in no order, in commands of a bounded size; repeated until one passes without any error, so that nothing is taken for written that no server

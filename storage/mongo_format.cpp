@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_format.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/event.hpp"
 #include "storage/origin_text.hpp"
@@ -40,16 +41,19 @@ bson_out document_of(const message& x) {
   bson_out out;
   out.number("v", mongo_format_version).text("address", x.to.text()).number("seq", x.seq.value).text("id", x.id);
   out.number("appended", x.appended.value).number("requeue", x.requeue).text("event", json_of(x.what));
+  out.number("bytes", content_bytes(x));
+  if (x.terms) out.text("terms", to_json(*x.terms));
   if (x.what && x.what->expires.value != 0) out.number("expires", x.what->expires.value);
   if (x.from) out.text("origin", origin_name(*x.from)).number("origin_offset", x.from_offset);
   return out;
 }
 
 bson_out document_of(const cursor_record& x) {
-  std::vector<std::uint64_t> above;
-  for (const auto seq : x.acked.above()) above.push_back(seq.value);
+  std::vector<std::uint64_t> ranges;
+  for (const auto& range : x.acked.above()) ranges.insert(ranges.end(), {range.after.value, range.upto.value});
   bson_out out;
-  out.number("v", mongo_format_version).number("version", x.version).number("floor", x.acked.floor().value).numbers("above", above);
+  // One written before they were ranges keeps its `above`, which says nothing that the ranges do not.
+  out.number("v", mongo_cursor_version).number("version", x.version).number("floor", x.acked.floor().value).numbers("ranges", ranges);
   out.number("horizon", x.horizon.upto.value).flag("horizon_open", x.horizon.open).number("read_upto", x.read_upto.value);
   return out;
 }
@@ -70,7 +74,7 @@ bson_out document_of(const inbox_record& x) {
 bson_out change_to(const dead_letter& x, std::int64_t kept) {
   bson_out set, origin;
   set.number("v", mongo_format_version).number("kept", kept).text("address", x.to.text()).number("seq", x.seq.value);
-  set.text("reason", name(x.reason)).text("detail", x.detail).text("event", json_of(x.what));
+  set.text("reason", name(x.reason)).text("detail", x.detail).text("event", json_of(x.what)).text("terms", to_json(x.terms));
   set.number("last", x.last.value).number("attempts", x.attempts).number("requeue", x.requeue).flag("requeued", x.requeued).flag("mirrored", false);
   // A message that was requeued has no origin of its own: its earlier death says where it came from, and since when.
   auto& place = x.offset >= 0 ? set : origin;
@@ -81,10 +85,10 @@ bson_out change_to(const dead_letter& x, std::int64_t kept) {
   return out;
 }
 
-result<void> check_format(const bson_in& x) {
+result<void> check_format(const bson_in& x, std::int64_t newest) {
   const auto version = x.number("v");
-  if (version == mongo_format_version) return {};
-  if (version > mongo_format_version)
+  if (version >= mongo_format_version && version <= newest) return {};
+  if (version > newest)
     return failure{
         ec::unsupported, "the document " + x.text("_id") + " was written by a newer Doorstep (format " + std::to_string(version) + ")", {}};
   return unreadable(x, "it says no format");
@@ -94,12 +98,15 @@ result<message_ptr> message_from(const bson_in& x) {
   if (auto known = check_format(x); !known) return known.error();
   auto what = event_from_json(x.text("event"));
   if (!what) return unreadable(x, what.error().detail);
+  auto terms = delivery_terms_from_json(x.text("terms"));
+  if (!terms) return unreadable(x, terms.error().detail);
   message out{trusted_address(x.text("address")),
               {x.count("seq")},
               x.text("id"),
               std::make_shared<const event>(std::move(*what)),
               {x.number("appended")},
               static_cast<std::uint32_t>(x.number("requeue"))};
+  out.terms = std::move(*terms);
   if (x.has("origin")) {
     if (auto from = origin_from_name(x.text("origin"))) {
       out.from = std::make_shared<const origin_partition>(std::move(*from));
@@ -110,12 +117,18 @@ result<message_ptr> message_from(const bson_in& x) {
 }
 
 result<cursor_record> cursor_from(const bson_in& x) {
-  if (auto known = check_format(x); !known) return known.error();
-  std::vector<sequence> above;
-  for (const auto seq : x.numbers("above")) above.push_back({seq});
+  if (auto known = check_format(x, mongo_cursor_version); !known) return known.error();
+  std::vector<sequence_range> above;
+  if (x.has("ranges")) {
+    const auto numbers = x.numbers("ranges");
+    if (numbers.size() % 2 != 0) return unreadable(x, "its ranges are cut off");
+    for (std::size_t at = 0; at < numbers.size(); at += 2) above.push_back({{numbers[at]}, {numbers[at + 1]}});
+  } else {
+    for (const auto seq : x.numbers("above")) above.push_back({{seq - 1}, {seq}});
+  }
   cursor_record out;
   out.user = trusted_address(x.text("_id"));
-  out.acked = cursor({x.count("floor")}, std::move(above));
+  out.acked = cursor::with_ranges({x.count("floor")}, above);
   out.horizon = {{x.count("horizon")}, x.flag("horizon_open")};
   out.read_upto = {x.count("read_upto")};
   out.version = x.count("version");
@@ -166,6 +179,9 @@ result<dead_letter> dead_letter_from(const bson_in& x) {
   out.attempts = static_cast<std::uint32_t>(x.number("attempts"));
   out.requeue = static_cast<std::uint32_t>(x.number("requeue"));
   out.requeued = x.flag("requeued");
+  auto terms = delivery_terms_from_json(x.text("terms"));
+  if (!terms) return unreadable(x, terms.error().detail);
+  out.terms = std::move(*terms);
   return out;
 }
 

@@ -12,6 +12,8 @@
 namespace doorstep {
 
 constexpr std::int64_t mongo_format_version = 1;
+/// Of a cursor: since 3 its holes are ranges. Those written before are read as well.
+constexpr std::int64_t mongo_cursor_version = 3;
 
 /// "address#seq" with the seq in 16 digits: the same message has the same _id, whoever writes it, and however often.
 std::string mongo_message_id(const address& to, sequence seq);
@@ -31,6 +33,6 @@ result<message_ptr> message_from(const bson_in& x);
 result<cursor_record> cursor_from(const bson_in& x);
 result<inbox_record> inbox_from(const bson_in& x);
 result<dead_letter> dead_letter_from(const bson_in& x);
-result<void> check_format(const bson_in& x);
+result<void> check_format(const bson_in& x, std::int64_t newest = mongo_format_version);
 
 }  // namespace doorstep

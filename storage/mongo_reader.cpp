@@ -80,11 +80,10 @@ result<void> mongo_reader::raise_version(const address& user, std::uint64_t vers
   return raised;
 }
 
-/// A bounded number of ranges a command.
-result<std::uint64_t> mongo_reader::count(const address& user, const std::vector<sequence_range>& ranges, sequence upto) {
+/// Which messages of a user are in the ranges, in filters with a bounded number of ranges each.
+std::vector<bson_out> mongo_reader::filters_of(const address& user, const std::vector<sequence_range>& ranges, sequence upto) {
   constexpr std::size_t ranges_max = 64;
-  std::uint64_t out = 0;
-  std::vector<bson_out> either;
+  std::vector<bson_out> out, either;
   for (std::size_t i = 0; i < ranges.size() && ranges[i].after < upto; ++i) {
     auto range = bson_with("$gt", static_cast<std::int64_t>(ranges[i].after.value));
     range.number("$lte", std::min(ranges[i].upto, upto).value);
@@ -93,11 +92,38 @@ result<std::uint64_t> mongo_reader::count(const address& user, const std::vector
     auto filter = bson_with("address", user.text());
     filter.parts("$or", either);
     either.clear();
+    out.push_back(std::move(filter));
+  }
+  return out;
+}
+
+result<std::uint64_t> mongo_reader::count(const address& user, const std::vector<sequence_range>& ranges, sequence upto) {
+  std::uint64_t out = 0;
+  for (const auto& filter : filters_of(user, ranges, upto)) {
     auto found = at_.count(mongo_collection::messages, filter);
     if (!found) return found;
     out += *found;
   }
   return out;
+}
+
+/// The server adds them up; only messages of before there was the number are read.
+result<void> mongo_reader::add_bytes(const address& user, const std::vector<sequence_range>& ranges, sequence upto, std::uint64_t& into) {
+  for (auto& filter : filters_of(user, ranges, upto)) {
+    auto added = at_.sum(mongo_collection::messages, filter, "bytes", into);
+    if (!added) return added;
+    bson_out missing;
+    missing.flag("$exists", false);
+    filter.part("bytes", missing);
+    auto found = at_.find(mongo_collection::messages, filter, {}, [&](const bson_in& x) -> result<void> {
+      auto read = message_from(x);
+      if (!read) return read.error();
+      into += content_bytes(**read);
+      return {};
+    });
+    if (!found) return found;
+  }
+  return {};
 }
 
 result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit, sequence complete_to) {
@@ -127,11 +153,14 @@ result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit
   out.unseen = out.unread;
   if (unseen_in != unread_in)
     if (auto done = counted(unseen_in, out.unseen); !done) return done.error();
-  out.above_floor = out.page.messages.size();
+  out.owed = amount_owed(out.record.acked, out.page);
   if (!out.page.more) return out;
-  auto rest = at_.count(mongo_collection::messages, above(user, floor));
-  if (!rest) return rest.error();
-  out.above_floor = *rest;
+  const auto owed_in = unacked_ranges(out.record.acked);
+  auto messages = count(user, owed_in, complete_to);
+  if (!messages) return messages.error();
+  out.owed = {*messages, 0};
+  if (!with_bytes_) return out;
+  if (auto added = add_bytes(user, owed_in, complete_to, out.owed.bytes); !added) return added.error();
   return out;
 }
 

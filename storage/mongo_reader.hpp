@@ -13,7 +13,9 @@ namespace doorstep {
 
 class mongo_reader {
 public:
-  mongo_reader(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts) : at_(std::move(pool)), doubts_(doubts) {}
+  /// @param with_bytes somebody wants to know the bytes of what is owed
+  mongo_reader(std::shared_ptr<mongo_pool> pool, cursors_in_doubt& doubts, bool with_bytes)
+      : at_(std::move(pool)), doubts_(doubts), with_bytes_(with_bytes) {}
 
   /// @param complete_to everything of the user up to here was stored before this call.
   result<stored_mailbox> load(const address& user, std::size_t limit, sequence complete_to);
@@ -25,10 +27,13 @@ public:
 private:
   result<void> raise_version(const address& user, std::uint64_t version);
   result<void> records_of(const address& user, cursor_record& record, inbox_record& inbox);
+  static std::vector<bson_out> filters_of(const address& user, const std::vector<sequence_range>& ranges, sequence upto);
+  result<void> add_bytes(const address& user, const std::vector<sequence_range>& ranges, sequence upto, std::uint64_t& into);
   result<std::uint64_t> count(const address& user, const std::vector<sequence_range>& ranges, sequence upto);
 
   mongo_connection at_;
   cursors_in_doubt& doubts_;
+  const bool with_bytes_;
 };
 
 }  // namespace doorstep

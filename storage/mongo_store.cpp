@@ -96,9 +96,9 @@ struct mongo_store::impl {
       write_on();
     });
     for (std::size_t i = 1; i < options.store.connections_max; ++i)
-      reading.emplace_back([this] {
+      reading.emplace_back([this, with_bytes = options.delivery.mailbox_bytes_max != 0] {
         name_this_thread("store-reader");
-        mongo_reader reader(pool, doubts);
+        mongo_reader reader(pool, doubts, with_bytes);
         questions.answer(reader);
       });
   }

@@ -119,7 +119,7 @@ result<std::shared_ptr<sqlite_database>> sqlite_database::open(const config& opt
   counts.started_after_crash.set(crashed ? 1 : 0);
   auto writer = sqlite_writer::open(options, beside, counts);
   if (!writer) return writer.error();
-  auto reader = sqlite_reader::open(options.store, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
+  auto reader = sqlite_reader::open(options, (*writer)->identity(), (*writer)->tail(), (*writer)->cursors());
   if (!reader) return reader.error();
   auto made = std::make_unique<impl>(options, counts, beside == nullptr, std::move(*lock), std::move(*writer), std::move(*reader));
   if (beside == nullptr) counts.log_queue_max.set(static_cast<double>(options.log.queue_entries_max));

@@ -23,7 +23,7 @@ std::int64_t as_stored(std::uint64_t x) { return static_cast<std::int64_t>(x); }
 
 struct index_flusher::statements {
   explicit statements(SQLite::Database& db)
-      : posting(db, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?, ?, ?)"),
+      : posting(db, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?, ?, ?, ?)"),
         log_run(db, "INSERT OR REPLACE INTO log_run VALUES (?, ?, ?, ?, ?)"),
         dedup_run(db, "INSERT OR REPLACE INTO dedup_run VALUES (?, ?)"),
         dedup_chunk(db, "INSERT OR REPLACE INTO dedup_chunk VALUES (?, ?, ?)"),
@@ -96,11 +96,15 @@ void index_flusher::step_postings(std::size_t rows) {
 
 void index_flusher::write_posting(std::size_t from, std::size_t to) {
   places_.clear();
-  for (auto i = from; i < to; ++i) places_.push_back({at_.entries[i].seq, at_.entries[i].row});
+  std::int64_t bytes = 0;
+  for (auto i = from; i < to; ++i) {
+    places_.push_back({at_.entries[i].seq, at_.entries[i].row});
+    bytes += at_.entries[i].bytes;
+  }
   bytes_.clear();
   encode_places(places_, bytes_);
   statements::run(sql_->posting, as_stored(at_.entries[from].address), as_stored(places_.back().seq), as_stored(places_.front().seq),
-                  static_cast<std::int64_t>(to - from), as_stored(places_.front().row), bytes_);
+                  static_cast<std::int64_t>(to - from), as_stored(places_.front().row), bytes_, bytes);
 }
 
 void index_flusher::finish_segment() {

@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t place_bytes = 8;
 constexpr std::size_t key_bytes = 12;
 constexpr std::size_t range_bytes = 24;
+/// Set in a cursor's count of holes where they are ranges; until format 5 they were single seqs.
+constexpr std::uint32_t are_ranges = 0x80000000;
 
 template <class T>
 void put(std::string& out, T value) {
@@ -35,6 +37,30 @@ bool take(std::string_view& bytes, T& value) {
   if (bytes.size() < sizeof value) return false;
   value = at<T>(bytes, 0);
   bytes.remove_prefix(sizeof value);
+  return true;
+}
+
+void put_above(std::string& out, const cursor& x) {
+  put(out, static_cast<std::uint32_t>(x.above().size()) | are_ranges);
+  for (const auto& range : x.above()) {
+    put(out, range.after.value);
+    put(out, range.upto.value);
+  }
+}
+
+bool take_above(std::string_view& bytes, sequence floor, cursor& into) {
+  std::uint32_t count = 0;
+  if (!take(bytes, count)) return false;
+  const bool ranges = (count & are_ranges) != 0;
+  count &= ~are_ranges;
+  if (bytes.size() < std::size_t{count} * (ranges ? 2 : 1) * sizeof(std::uint64_t)) return false;
+  std::vector<sequence_range> above(count);
+  for (auto& x : above) {
+    if (ranges) take(bytes, x.after.value);
+    take(bytes, x.upto.value);
+    if (!ranges) x.after.value = x.upto.value - 1;
+  }
+  into = cursor::with_ranges(floor, above);
   return true;
 }
 
@@ -97,8 +123,7 @@ void encode_cursor(const cursor_record& x, std::string& out) {
   put(out, x.horizon.upto.value);
   put(out, static_cast<std::uint8_t>(x.horizon.open));
   put(out, x.read_upto.value);
-  put(out, static_cast<std::uint32_t>(x.acked.above().size()));
-  for (const auto seq : x.acked.above()) put(out, seq.value);
+  put_above(out, x.acked);
 }
 
 result<cursor_record> decode_cursor(std::string_view& bytes) {
@@ -110,14 +135,10 @@ result<cursor_record> decode_cursor(std::string_view& bytes) {
   bytes.remove_prefix(size);
   sequence floor;
   std::uint8_t open = 0;
-  std::uint32_t count = 0;
   if (!take(bytes, out.version) || !take(bytes, floor.value) || !take(bytes, out.horizon.upto.value) || !take(bytes, open) ||
-      !take(bytes, out.read_upto.value) || !take(bytes, count) || bytes.size() < std::size_t{count} * sizeof(std::uint64_t))
+      !take(bytes, out.read_upto.value) || !take_above(bytes, floor, out.acked))
     return broken;
   out.horizon.open = open != 0;
-  std::vector<sequence> above(count);
-  for (auto& seq : above) take(bytes, seq.value);
-  out.acked = cursor(floor, std::move(above));
   return out;
 }
 

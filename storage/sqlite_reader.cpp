@@ -3,6 +3,8 @@
 // tail no longer has was on disk before it was dropped; what the disk has of rows that the tail still holds is left out.
 #include "storage/sqlite_reader.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
+
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
@@ -32,6 +34,18 @@ dead_reason reason_of(const SQLite::Column& x) {
   return found ? *found : dead_reason::malformed;
 }
 
+bool is_in(const std::vector<sequence_range>& ranges, sequence seq) {
+  const auto at = std::lower_bound(ranges.begin(), ranges.end(), seq, [](const sequence_range& x, sequence y) { return x.upto < y; });
+  return at != ranges.end() && at->after < seq;
+}
+
+result<std::shared_ptr<const delivery_terms>> terms_of(const SQLite::Column& x) {
+  if (x.isNull()) return std::shared_ptr<const delivery_terms>();
+  auto read = delivery_terms_from_json(text(x));
+  if (!read) return failure{ec::corrupt, "stored delivery terms cannot be read: " + read.error().detail, read.error().field};
+  return read;
+}
+
 /// @param partial a dead letter's: it was kept as far as it was understood, so what cannot be read as an event is handed on as its data
 result<std::shared_ptr<const event>> event_of(const SQLite::Column& x, bool partial) {
   if (x.getBytes() == 0) return std::shared_ptr<const event>();
@@ -48,39 +62,44 @@ result<std::shared_ptr<const event>> event_of(const SQLite::Column& x, bool part
 }  // namespace
 
 struct sqlite_reader::impl {
-  impl(std::string where, std::unique_ptr<SQLite::Database> database, const database_identity& who, const tail_index& t, const cursor_book& c)
-      : path(std::move(where)),
+  impl(const config& options, std::unique_ptr<SQLite::Database> database, const database_identity& who, const tail_index& t, const cursor_book& c)
+      : path(options.store.path),
+        with_bytes(options.delivery.mailbox_bytes_max != 0),
         db(std::move(database)),
         identity(who),
         tail(t),
         cursors(c),
         cursor(*db, "SELECT record FROM cursor WHERE user = ?"),
         postings(*db, "SELECT first_seq, first_row, places FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
-        counts(*db, "SELECT first_seq, first_row, messages, places, last_seq FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
+        counts(*db,
+               "SELECT first_seq, first_row, messages, places, last_seq, bytes FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
         inbox(*db, "SELECT record FROM inbox WHERE user = ?"),
         gone_to(*db, "SELECT gone_to FROM shard WHERE shard = ?"),
         appended(*db, "SELECT appended FROM message WHERE row = ?"),
-        row(*db, "SELECT seq, address, id, appended, requeue, event, reason, detail, origin, origin_offset FROM message WHERE row = ?"),
+        bytes(*db, "SELECT bytes, CASE WHEN bytes IS NULL THEN event END FROM message WHERE row = ?"),
+        row(*db, "SELECT seq, address, id, appended, requeue, event, reason, detail, origin, origin_offset, terms FROM message WHERE row = ?"),
         origin(*db, "SELECT source, generation, topic, partition FROM origin WHERE id = ?"),
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
         dead(*db,
-             "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued FROM "
+             "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, terms FROM "
              "dead_letter "
              "WHERE entry > coalesce((SELECT entry FROM dead_letter WHERE id = ?1), 0) AND (?3 = '' OR address = ?3) AND (?4 = '' OR topic = ?4) "
              "AND (?5 = '' OR reason = ?5) AND last >= ?6 AND last < ?7 AND (?8 = 1 OR requeued = 0) ORDER BY entry LIMIT ?2"),
         dead_by_id(*db,
-                   "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
-                   "FROM dead_letter WHERE id = ?1"),
+                   "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
+                   "terms FROM dead_letter WHERE id = ?1"),
         dead_unmirrored(*db,
-                        "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued "
-                        "FROM dead_letter WHERE mirrored = 0 ORDER BY entry LIMIT ?2") {}
+                        "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
+                        "terms FROM dead_letter WHERE mirrored = 0 ORDER BY entry LIMIT ?2") {}
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
   result<stored_history> history(const address& user, const history_query& query);
   void places_on_disk(std::uint64_t key, std::uint64_t after, std::uint64_t below, std::size_t limit, std::vector<message_place>& out);
-  std::uint64_t count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto);
+  std::uint64_t count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto,
+                      std::uint64_t* in_bytes = nullptr);
+  std::uint64_t bytes_of(std::uint64_t row_id);
   unix_ms appended_at(std::uint64_t row_id);
   result<std::optional<logged>> message_at(std::uint64_t row_id);
   std::shared_ptr<const origin_partition> origin_of(std::int64_t id);
@@ -91,25 +110,26 @@ struct sqlite_reader::impl {
   static std::uint64_t bound(const tail_index::view& view) { return view.first_seq != 0 ? view.first_seq : UINT64_MAX; }
 
   const std::string path;
+  const bool with_bytes;  ///< somebody wants to know the bytes of what is owed
   std::unique_ptr<SQLite::Database> db;
   const database_identity& identity;
   const tail_index& tail;
   const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, row, origin, run, dead, dead_by_id, dead_unmirrored;
+  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
 sqlite_reader::sqlite_reader(std::unique_ptr<impl> x) : impl_(std::move(x)) {}
 sqlite_reader::~sqlite_reader() = default;
 
-result<std::unique_ptr<sqlite_reader>> sqlite_reader::open(const store_config& options, const database_identity& identity, const tail_index& tail,
+result<std::unique_ptr<sqlite_reader>> sqlite_reader::open(const config& options, const database_identity& identity, const tail_index& tail,
                                                            const cursor_book& cursors) {
-  auto db = open_for_reading(options);
+  auto db = open_for_reading(options.store);
   if (!db) return db.error();
   try {
-    return std::unique_ptr<sqlite_reader>(new sqlite_reader(std::make_unique<impl>(options.path, std::move(*db), identity, tail, cursors)));
+    return std::unique_ptr<sqlite_reader>(new sqlite_reader(std::make_unique<impl>(options, std::move(*db), identity, tail, cursors)));
   } catch (const SQLite::Exception& x) {
-    return database_failure(x, options.path);
+    return database_failure(x, options.store.path);
   }
 }
 
@@ -146,7 +166,9 @@ void sqlite_reader::impl::places_on_disk(std::uint64_t key, std::uint64_t after,
 }
 
 /// Pieces of the index that are in a range as a whole are counted without a look at what is in them.
-std::uint64_t sqlite_reader::impl::count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto) {
+/// @param in_bytes adds up content_bytes() too
+std::uint64_t sqlite_reader::impl::count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto,
+                                         std::uint64_t* in_bytes) {
   const auto below = bound(view);
   std::uint64_t out = 0;
   std::vector<message_place> piece;
@@ -159,20 +181,41 @@ std::uint64_t sqlite_reader::impl::count(std::uint64_t key, const tail_index::vi
     if (first.seq >= below) break;
     const auto last = number(counts.getColumn(4));
     const auto in = std::lower_bound(ranges.begin(), ranges.end(), last, [](const sequence_range& x, std::uint64_t y) { return x.upto.value < y; });
-    if (in != ranges.end() && in->after.value < first.seq && last < below) {
-      out += number(counts.getColumn(2));
+    const bool whole = in != ranges.end() && in->after.value < first.seq && last < below;
+    if (whole) out += number(counts.getColumn(2));
+    if (whole && (in_bytes == nullptr || !counts.getColumn(5).isNull())) {
+      if (in_bytes != nullptr) *in_bytes += number(counts.getColumn(5));
       continue;
     }
     piece.clear();
     decode_places(blob(counts.getColumn(3)), first, piece);
     seqs.clear();
     for (const auto& x : piece) seqs.push_back({x.seq});
-    out += count_in(ranges, seqs, {below - 1});
+    if (!whole) out += count_in(ranges, seqs, {below - 1});
+    if (in_bytes == nullptr) continue;
+    for (const auto& x : piece)
+      if (x.seq < below && is_in(ranges, {x.seq})) *in_bytes += bytes_of(x.row);
   }
   counts.reset();
   seqs.clear();
   for (const auto& x : view.places) seqs.push_back({x.seq});
+  for (std::size_t i = 0; in_bytes != nullptr && i < seqs.size() && seqs[i] <= upto; ++i)
+    if (is_in(ranges, seqs[i])) *in_bytes += view.bytes[i];
   return out + count_in(ranges, seqs, upto);
+}
+
+std::uint64_t sqlite_reader::impl::bytes_of(std::uint64_t row_id) {
+  bytes.reset();
+  bytes.bind(1, as_stored(row_id));
+  std::uint64_t out = 0;
+  if (bytes.executeStep()) {
+    out = number(bytes.getColumn(0));
+    // A row of before there was the number.
+    if (bytes.getColumn(0).isNull())
+      if (const auto what = event_of(bytes.getColumn(1), true)) out = content_bytes(what->get());
+  }
+  bytes.reset();
+  return out;
 }
 
 unix_ms sqlite_reader::impl::appended_at(std::uint64_t row_id) {
@@ -201,6 +244,8 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
   if (!row.executeStep()) return std::optional<logged>();
   auto what = event_of(row.getColumn(5), !row.getColumn(6).isNull());
   if (!what) return what.error();
+  auto terms = terms_of(row.getColumn(10));
+  if (!terms) return terms.error();
   logged out;
   out.what = std::make_shared<const message>(message{trusted_address(row.getColumn(1).getString()),
                                                      {number(row.getColumn(0))},
@@ -209,7 +254,8 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
                                                      {row.getColumn(3).getInt64()},
                                                      row.getColumn(4).getUInt(),
                                                      row.getColumn(8).isNull() ? nullptr : origin_of(row.getColumn(8).getInt64()),
-                                                     row.getColumn(8).isNull() ? -1 : row.getColumn(9).getInt64()});
+                                                     row.getColumn(8).isNull() ? -1 : row.getColumn(9).getInt64(),
+                                                     std::move(*terms)});
   if (!row.getColumn(6).isNull()) {
     out.reason = reason_of(row.getColumn(6));
     out.detail = row.getColumn(7).getString();
@@ -253,9 +299,13 @@ result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limi
     const auto key = address_key(user.text());
     const auto upto = page->complete_to;
     // Where the page has them all the count costs nothing.
-    const std::uint64_t above_floor = page->more ? impl_->count(key, view, {{floor, {UINT64_MAX}}}, upto) : page->messages.size();
+    auto owed = amount_owed(record->acked, *page);
+    if (page->more) {
+      owed = {};
+      owed.messages = impl_->count(key, view, unacked_ranges(record->acked), upto, impl_->with_bytes ? &owed.bytes : nullptr);
+    }
     const auto unread = impl_->count(key, view, unread_in, upto), unseen = impl_->count(key, view, unseen_in, upto);
-    return stored_mailbox{std::move(*record), std::move(*page), unread, above_floor, unseen, std::move(*inbox)};
+    return stored_mailbox{std::move(*record), std::move(*page), unread, owed, unseen, std::move(*inbox)};
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -350,6 +400,8 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
     while (bytes < query.bytes_max && q.executeStep()) {
       auto what = event_of(q.getColumn(9), true);
       if (!what) return what.error();
+      auto terms = terms_of(q.getColumn(15));
+      if (!terms) return terms.error();
       const auto to = q.getColumn(1).getString();
       out.push_back({q.getColumn(0).getString(),
                      to.empty() ? address() : trusted_address(to),
@@ -365,7 +417,8 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
                      {q.getColumn(11).getInt64()},
                      q.getColumn(12).getUInt(),
                      q.getColumn(13).getUInt(),
-                     q.getColumn(14).getInt() != 0});
+                     q.getColumn(14).getInt() != 0,
+                     std::move(*terms)});
       bytes += memory_of(out.back());
     }
     q.reset();

@@ -17,7 +17,7 @@ namespace doorstep {
 
 class sqlite_reader {
 public:
-  static result<std::unique_ptr<sqlite_reader>> open(const store_config& options, const database_identity& identity, const tail_index& tail,
+  static result<std::unique_ptr<sqlite_reader>> open(const config& options, const database_identity& identity, const tail_index& tail,
                                                      const cursor_book& cursors);
   ~sqlite_reader();
 

@@ -28,6 +28,13 @@ std::uint64_t number(SQLite::Database& db, const char* sql) {
 
 std::string_view text(const SQLite::Column& x) { return {x.getText(), static_cast<std::size_t>(x.getBytes())}; }
 
+/// Rows of before there was the number are read.
+std::uint64_t content_bytes_of(const SQLite::Column& known, const SQLite::Column& stored) {
+  if (!known.isNull()) return static_cast<std::uint64_t>(known.getInt64());
+  const auto what = event_from_json(text(stored));
+  return what ? content_bytes(&*what) : 0;
+}
+
 using origins_by_id = std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>>;
 
 /// @returns the lowest row that an origin partition wants to see again.
@@ -94,7 +101,9 @@ result<void> recover_rows(SQLite::Database& db, recovered_rows& into) {
   const auto flush_to = number(db, "SELECT value FROM state WHERE name = 'flush_to'");
   origins_by_id by_id;
   const auto rescan = restore_origins(db, into, by_id);
-  SQLite::Statement q(db, "SELECT row, shard, seq, address, id, appended, requeue, origin, origin_offset FROM message WHERE row >= ? ORDER BY row");
+  SQLite::Statement q(db,
+                      "SELECT row, shard, seq, address, id, appended, requeue, origin, origin_offset, bytes, "
+                      "CASE WHEN bytes IS NULL THEN event END FROM message WHERE row >= ? ORDER BY row");
   q.bind(1, static_cast<std::int64_t>(std::min(indexed + 1, rescan)));
   std::vector<indexed_row> rows;
   into.next_row = indexed + 1;
@@ -109,7 +118,8 @@ result<void> recover_rows(SQLite::Database& db, recovered_rows& into) {
                   static_cast<std::uint64_t>(q.getColumn(2).getInt64()),
                   row,
                   q.getColumn(1).getUInt(),
-                  {q.getColumn(5).getInt64()}};
+                  {q.getColumn(5).getInt64()},
+                  content_bytes_of(q.getColumn(9), q.getColumn(10))};
     if (into.owns_log && (x.shard >= ends.size() || sequence{x.seq}.offset() >= ends[x.shard]))
       return failure{ec::corrupt,
                      "message row " + std::to_string(row) + " lies beyond the recorded end of shard " + std::to_string(x.shard) +

@@ -68,6 +68,12 @@ CREATE INDEX dead_letter_last ON dead_letter (last);
     R"(
 CREATE TABLE expiring (expires INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (expires, row)) WITHOUT ROWID;
 )",
+    R"(
+ALTER TABLE message ADD COLUMN bytes INTEGER;
+ALTER TABLE message ADD COLUMN terms TEXT;
+ALTER TABLE posting ADD COLUMN bytes INTEGER;
+ALTER TABLE dead_letter ADD COLUMN terms TEXT;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 

@@ -4,6 +4,7 @@
 
 #include "storage/origin_text.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/event.hpp"
 #include "storage/sqlite_format.hpp"
 
@@ -35,7 +36,7 @@ struct sqlite_tables::statements {
 sqlite_tables::statements::statements(SQLite::Database& db)
     : begin(db, "BEGIN IMMEDIATE"),
       commit(db, "COMMIT"),
-      message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      message(db, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       expiring(db, "INSERT OR IGNORE INTO expiring VALUES (?, ?)"),
       next_offset(db, "UPDATE shard SET next_offset = ? WHERE shard = ?"),
       position(db, "UPDATE shard SET position = max(position, ?) WHERE shard = ?"),
@@ -45,7 +46,7 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       journal(db, "INSERT INTO cursor_journal VALUES (?, ?)"),
       dead(db,
            "INSERT OR IGNORE INTO dead_letter (id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, "
-           "requeue) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+           "requeue, terms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       dead_before(db, "DELETE FROM dead_letter WHERE id = ? AND requeue < ?"),
       earlier_death(db, "SELECT source, topic, partition, offset, first FROM dead_letter WHERE id = ? AND requeue < ?"),
       requeued(db, "UPDATE dead_letter SET requeued = 1 WHERE id = ? AND requeue = ? AND requeued = 0"),
@@ -88,6 +89,11 @@ void sqlite_tables::insert(const message_row& x) {
     q.bindNoCopy(11, *x.detail);
   }
   q.bindNoCopy(12, *x.event);
+  q.bind(13, as_stored(x.bytes));
+  if (x.terms.empty())
+    q.bind(14);
+  else
+    q.bindNoCopy(14, x.terms);
   q.exec();
   if (x.expires.value == 0) return;
   auto& e = again(sql_->expiring);
@@ -196,6 +202,10 @@ int sqlite_tables::insert(dead_letter x) {
   q.bind(12, x.last.value);
   q.bind(13, static_cast<std::int64_t>(x.attempts));
   q.bind(14, static_cast<std::int64_t>(x.requeue));
+  if (x.terms)
+    q.bind(15, to_json(*x.terms));
+  else
+    q.bind(15);
   return q.exec() - fewer;
 }
 

@@ -30,7 +30,9 @@ struct message_row {
   std::string_view reason;  ///< of dead letters, else empty
   const std::string* detail = nullptr;
   const std::string* event = nullptr;
-  unix_ms expires{};  ///< where the event names a time
+  std::uint64_t bytes = 0;  ///< content_bytes()
+  std::string terms{};      ///< delivery terms as JSON, empty = none
+  unix_ms expires{};        ///< where the event names a time
 };
 
 class sqlite_tables {

@@ -23,7 +23,7 @@ void tail_index::publish(const std::vector<indexed_row>& rows, const std::vector
     for (const auto& x : rows) {
       if (x.address != 0) {
         auto& of = at.by_address[x.address];
-        at.entries.push_back({x.address, x.seq, x.row, of.last});
+        at.entries.push_back({x.address, x.seq, x.row, of.last, static_cast<std::uint32_t>(x.bytes)});
         of.last = static_cast<std::uint32_t>(at.entries.size());
         if (of.count++ == 0) of.first_seq = x.seq;
       }
@@ -74,9 +74,11 @@ tail_index::view tail_index::of(std::uint64_t address, std::uint32_t shard, std:
       const auto& entry = segment.entries[at - 1];
       if (entry.seq <= after) break;
       out.places.push_back({entry.seq, entry.row});
+      out.bytes.push_back(entry.bytes);
     }
   }
   std::reverse(out.places.begin(), out.places.end());
+  std::reverse(out.bytes.begin(), out.bytes.end());
   return out;
 }
 

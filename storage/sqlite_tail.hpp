@@ -62,6 +62,7 @@ struct indexed_row {
   std::uint64_t row = 0;
   std::uint32_t shard = 0;
   unix_ms appended;
+  std::uint64_t bytes = 0;  ///< content_bytes()
 };
 
 /// Consecutive rows. Only the writing thread adds; a frozen one never changes.
@@ -69,6 +70,7 @@ struct tail_segment {
   struct entry {
     std::uint64_t address, seq, row;
     std::uint32_t before;  ///< index + 1 of the same address's former entry, 0 = none
+    std::uint32_t bytes;
   };
   struct of_address {
     std::uint32_t last = 0;  ///< index + 1
@@ -107,6 +109,7 @@ public:
 
   struct view {
     std::vector<message_place> places;  ///< with seq > after, rising
+    std::vector<std::uint32_t> bytes;   ///< content_bytes() of each
     std::uint64_t first_seq = 0;  ///< lowest of the address in the tail, 0 = none: the index on disk is right below it and may be half written above
     std::uint64_t end = 0;        ///< end offset of its shard
   };

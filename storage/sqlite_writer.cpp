@@ -2,6 +2,7 @@
 // The writing side. Everything a transaction would change in memory is staged and taken over only after COMMIT, so a failed one leaves no trace.
 #include "storage/sqlite_writer.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
 #include "runtime/log.hpp"
 #include "runtime/origin_filter.hpp"
 #include "runtime/test_points.hpp"
@@ -102,6 +103,7 @@ struct sqlite_writer::impl {
   staged_state staged;
   const event* last_event = nullptr;  ///< entries of one event follow each other
   std::string event_text;
+  std::uint64_t event_bytes = 0;
   bool failing = false;
   steady_time failed_at{};
   int log_pages = 0;  ///< of the write-ahead log, after the last commit
@@ -258,18 +260,20 @@ appended sqlite_writer::impl::place(const log_entry& entry) {
   if (entry.what.get() != last_event) {
     last_event = entry.what.get();
     event_text = entry.what ? to_json(*entry.what) : std::string();
+    event_bytes = content_bytes(entry.what.get());
   }
-  message_row row{staged.next_row,        shard, seq.value,     entry.to.text(), &entry.id, entry.appended, entry.requeue, 0,
-                  entry.came_from.offset, {},    &entry.detail, &event_text};
+  message_row row{staged.next_row,        shard, seq.value,     entry.to.text(), &entry.id,  entry.appended, entry.requeue, 0,
+                  entry.came_from.offset, {},    &entry.detail, &event_text,     event_bytes};
   if (entry.came_from.from) row.origin = origin_id(entry.came_from.from);
   const bool dead = entry.to.is_dead_letters();
   if (dead)
     row.reason = name(entry.reason);
   else if (entry.what)
     row.expires = entry.what->expires;
+  if (entry.terms) row.terms = to_json(*entry.terms);
   sql.insert(row);
   staged.keys[key] = row.row;
-  staged.rows.push_back({dead ? 0 : address_key(row.address), key, seq.value, row.row, shard, entry.appended});
+  staged.rows.push_back({dead ? 0 : address_key(row.address), key, seq.value, row.row, shard, entry.appended, event_bytes});
   ++staged.next_row;
   ++staged.appended;
   return {verdict::appended, seq};
@@ -328,8 +332,10 @@ void sqlite_writer::impl::stage(store_work& work) {
                 {},
                 &no_detail,
                 &text,
+                content_bytes(*x),
+                to_json(x->terms),
                 x->what->expires});
-    staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended});
+    staged.rows.push_back({address, key, x->seq.value, staged.next_row, shard, x->appended, content_bytes(*x)});
     ++staged.next_row;
   }
   for (const auto& x : batch.dead) staged.dead += sql.insert(x);

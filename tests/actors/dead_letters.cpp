@@ -296,5 +296,16 @@ TEST_F(dead_letters_test, of_a_full_mailbox_the_oldest_go_and_the_newest_are_del
   EXPECT_EQ(counts_.overflowed.value(), 90);
 }
 
+TEST_F(dead_letters_test, of_a_full_mailbox_that_rejects_the_newest_the_oldest_are_delivered) {
+  options_.delivery.mailbox_messages_max = 10;
+  options_.delivery.overflow = "reject_newest";
+  for (int i = 0; i < 100; ++i) publish_to("alice", std::to_string(i));
+  auto& phone = connect("alice");
+  EXPECT_THAT(phone.seen->events(), ElementsAre("0", "1", "2", "3"));
+  EXPECT_EQ(store_.dead().size(), 90u);
+  EXPECT_EQ(store_.dead()[0].reason, dead_reason::overflow);
+  EXPECT_EQ(counts_.overflowed.value(), 90);
+}
+
 }  // namespace
 }  // namespace doorstep::test

@@ -95,6 +95,30 @@ TEST_F(routes_test, records_and_published_events_go_by_the_same_rules) {
   EXPECT_EQ(counts_.unmatched.value(), 1);
 }
 
+TEST_F(routes_test, how_a_rule_has_it_delivered_reaches_the_log_and_counts_before_what_the_event_asks_for) {
+  const std::string to = "[[routes]]\nto = \"users:{/data/to}\"\n";
+  use(to + "order = \"strict\"\nkey = \"o-{/data/id}\"\nttl = \"2h\"\nmax_attempts = 4\npriority = 7\n");
+  record(R"({"id":"7","to":["bob"]})");
+  hand_over();
+  settle();
+  auto asks = published_event("8", R"({"id":"8","to":["bob"]})");
+  asks.extensions = {{"priority", "2"}};
+  ASSERT_TRUE(publish({asks}));
+  use(to);
+  ASSERT_TRUE(publish({published_event("9", R"({"id":"9","to":["bob"]})")}));
+  const auto got = of("bob");
+  ASSERT_EQ(got.size(), 3U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_TRUE(got[i]->terms);
+    EXPECT_EQ(got[i]->terms->order, delivery_terms::ordering::strict);
+    EXPECT_EQ(got[i]->terms->key, i == 0 ? "o-7" : "o-8");
+    EXPECT_EQ(got[i]->terms->ttl, milliseconds{7'200'000});
+    EXPECT_EQ(got[i]->terms->max_attempts, 4U);
+    EXPECT_EQ(got[i]->terms->priority, 7);
+  }
+  EXPECT_FALSE(got[2]->terms);
+}
+
 TEST_F(routes_test, a_bad_recipient_is_a_dead_letter_or_a_refusal_that_names_the_rule) {
   record(R"({"to":["a",1.5]})");
   record(R"({"buyer":"good"})");

@@ -280,7 +280,7 @@ TEST(config_errors, what_is_wrong_in_a_file_is_said) {
       {"[log]\nengine = \"kafak\"\n", "log.engine must be \"embedded\" or \"kafka\", not \"kafak\""},
       {"[log]\ntopic = \"a b\"\n", "log.topic: \"a b\" is not a Kafka name"},
       {"[log]\nkafka_options = [\"acks=1\"]\n", "log.kafka_options names acks, which Doorstep sets itself"},
-      {"[delivery]\noverflow = \"reject_newest\"\n", "delivery.overflow: \"reject_newest\" is not in this version"},
+      {"[delivery]\noverflow = \"drop\"\n", "delivery.overflow must be \"dead_letter_oldest\" or \"reject_newest\", not \"drop\""},
       {"[store]\nengine = \"sqlit\"\n", "store.engine must be \"sqlite\" or \"mongodb\", not \"sqlit\""},
       {"[store]\ndatabase = \"a.b\"\n", "is not the name of a MongoDB database"},
       {"[store]\npath = \"\"\n", "store.path must not be empty"},

@@ -141,18 +141,33 @@ TEST_F(outbox_test, with_the_holes_used_up_nothing_new_is_pushed_until_the_oldes
   box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 20, .holes_max = 3}, [] { return 0u; });
   begin();
   deliver({1, 2, 3, 4, 5, 6, 7, 8, 9});
-  EXPECT_EQ(ack_ids(0, {2, 3, 4}), "");
-  EXPECT_EQ(ack_ids(0, {1}), "0:5 0:6 0:7 0:8");
-  EXPECT_EQ(box.floor(), sequence{4});
+  EXPECT_EQ(ack_ids(0, {2, 4}), "0:5 0:6");
+  EXPECT_EQ(ack_ids(0, {6}), "");
+  EXPECT_EQ(ack_ids(0, {1}), "0:7 0:8");
+  EXPECT_EQ(box.floor(), sequence{2});
+}
+
+TEST_F(outbox_test, acks_above_one_that_is_withheld_are_one_hole_however_many_they_are) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 20, .holes_max = 3}, [] { return 0u; });
+  begin();
+  deliver({10});
+  for (std::uint64_t seq = 20; seq < 2'000; seq += 10) {
+    ASSERT_EQ(deliver({seq}), "0:" + std::to_string(seq));
+    ack_ids(0, {seq});
+  }
+  begin_save();
+  EXPECT_EQ(written.acked.above().size(), 1u);
+  EXPECT_EQ(written.acked.floor(), sequence{9});
+  EXPECT_FALSE(written.acked.is_acked({10}));
 }
 
 TEST_F(outbox_test, a_cursor_loaded_with_all_its_holes_used_up_still_gets_its_oldest_message_out) {
   box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 20, .holes_max = 3}, [] { return 0u; });
-  written.acked = cursor({0}, {{2}, {3}, {5}});
-  load(page_of({1, 2, 3, 4, 5, 6}, 9), written);
+  written.acked = cursor({0}, {{2}, {4}, {6}});
+  load(page_of({1, 2, 3, 4, 5, 6, 7}, 9), written);
   attach();
-  EXPECT_EQ(save(), "0:1 0:4") << "6 would add a hole, those below one cannot for long";
-  EXPECT_EQ(ack_ids(0, {1, 4}), "0:6");
+  EXPECT_EQ(save(), "0:1 0:3 0:5") << "7 would add a hole, those below one cannot for long";
+  EXPECT_EQ(ack_ids(0, {1, 3, 5}), "0:7");
 }
 
 // --- receipts ---------------------------------------------------------------------------------------------------------------------------

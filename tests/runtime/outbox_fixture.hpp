@@ -62,7 +62,7 @@ protected:
   /// Answers the first read of the store.
   std::string load(stored_page page = {}, cursor_record record = {}, std::uint64_t open_horizon = 0, std::uint64_t unread = 0) {
     out.clear();
-    box.load({std::move(record), std::move(page), unread, 0, unread}, {open_horizon}, now, out);
+    box.load({std::move(record), std::move(page), unread, {}, unread}, {open_horizon}, now, out);
     return text(out);
   }
   unsigned attach(std::uint64_t resume = 0) {

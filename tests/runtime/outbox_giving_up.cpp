@@ -1,43 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages that leave unacked: when, why, and that they are gone only once that is durable (rules 12 to 16).
-#include "tests/runtime/outbox_fixture.hpp"
+#include "tests/runtime/outbox_leaving.hpp"
 
 #include <gmock/gmock.h>
 
 namespace doorstep::test {
 namespace {
-
-outbox_options strict_options() {
-  outbox_options x{.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .holes_max = 100};
-  x.max_attempts = 2;
-  return x;
-}
-
-class outbox_giving_up : public outbox_test {
-protected:
-  explicit outbox_giving_up(outbox_options options = strict_options()) : outbox_test(std::move(options)) {}
-
-  /// "seq:reason:attempts" of what the save that began last buries.
-  std::string to_bury() const {
-    std::string all;
-    for (const auto& x : out.to_bury)
-      all += (all.empty() ? "" : " ") + std::to_string(x.what->seq.value) + ":" + std::string(name(x.reason)) + ":" + std::to_string(x.attempts);
-    return all;
-  }
-  /// Two failed rounds of what is in flight.
-  void fail_twice() {
-    pass(30s);
-    pass(1s);
-    pass(30s);
-  }
-  static message_ptr expiring(std::uint64_t seq, milliseconds at) {
-    auto what = std::make_shared<event>();
-    what->expires = {at.count()};
-    auto x = std::make_shared<message>(*message_at(seq));
-    x->what = std::move(what);
-    return x;
-  }
-};
 
 TEST_F(outbox_giving_up, a_message_nobody_acks_is_given_up_after_max_attempts_with_its_dead_letter_in_the_record_that_settles_it) {
   begin();
@@ -201,7 +169,7 @@ class outbox_ttl : public outbox_giving_up {
 protected:
   outbox_ttl()
       : outbox_giving_up([] {
-          auto x = strict_options();
+          auto x = impatient_options();
           x.max_attempts = 0;
           x.ttl = 60s;
           return x;
@@ -220,50 +188,8 @@ TEST_F(outbox_ttl, counts_from_the_append_and_a_named_expiry_comes_first) {
   EXPECT_EQ(text(out), "0:2 0:3");
 }
 
-class outbox_limit : public outbox_giving_up {
-protected:
-  outbox_limit()
-      : outbox_giving_up([] {
-          auto x = strict_options();
-          x.messages_max = 3;
-          return x;
-        }()) {}
-};
-
-TEST_F(outbox_limit, beyond_it_the_oldest_go) {
-  begin();
-  EXPECT_EQ(deliver({1, 2, 3}), "0:1 0:2 0:3");
-  deliver({4, 5});
-  begin_save();
-  EXPECT_EQ(to_bury(), "1:overflow:1 2:overflow:1");
-  EXPECT_EQ(written.acked.floor(), sequence{2});
-  EXPECT_EQ(box.owed_count(), 3u);
-}
-
-TEST_F(outbox_limit, what_came_while_nobody_was_there_is_trimmed_page_by_page_and_only_the_newest_are_pushed) {
-  out.clear();
-  box.load({{}, page_of({1, 2, 3, 4}, 9, true), 9, 9}, {}, now, out);
-  ASSERT_TRUE(out.read);
-  attach();
-  save();
-  ASSERT_FALSE(box.wants_save());
-  EXPECT_EQ(page(page_of({5, 6, 7, 8, 9}, 9)), "0:7 0:8 0:9");
-  EXPECT_EQ(box.owed_count(), 3u);
-  begin_save();
-  EXPECT_EQ(to_bury(), "5:overflow:0 6:overflow:0");
-}
-
-TEST_F(outbox_limit, acked_holes_do_not_count_as_owed) {
-  cursor_record record;
-  record.acked = cursor({0}, {{2}, {3}});
-  out.clear();
-  box.load({record, page_of({1, 2, 3, 4, 5}, 5), 5, 5}, {}, now, out);
-  EXPECT_EQ(box.owed_count(), 3u);
-  EXPECT_FALSE(box.wants_save());
-}
-
 TEST_F(outbox_giving_up, poison_is_given_up_instead_of_pushed) {
-  auto options = strict_options();
+  auto options = impatient_options();
   options.poisoned = {{2}};
   box = outbox(options, [this] { return random; });
   load(page_of({1, 2}, 2));
@@ -374,7 +300,7 @@ TEST_F(outbox_giving_up, no_more_holes_are_made_than_the_cursor_may_have) {
   box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .holes_max = 3}, [this] { return random; });
   load({messages({1}), true, {30}});
   std::vector<message_ptr> all;
-  for (std::uint64_t seq = 10; seq < 20; ++seq) all.push_back(expiring(seq, 1h));
+  for (std::uint64_t seq = 10; seq < 30; seq += 2) all.push_back(expiring(seq, 1h));
   out.clear();
   box.expire(all, now, out);
   begin_save();

@@ -32,4 +32,28 @@ struct simulated_client {
   std::set<std::uint64_t> unreceipted;
 };
 
+struct acks_of_a_frame {
+  std::uint64_t up_to = 0;
+  std::vector<std::uint64_t> ids, covers;  ///< covers: what it is all about
+};
+
+/// @param gives_up messages may leave unacked: what was passed over may never come again, so what is above it is acked by id
+inline acks_of_a_frame acks_due(simulated_connection& c, const simulated_client& me, bool gives_up) {
+  acks_of_a_frame out;
+  out.ids = out.covers = {c.ids_to_ack.begin(), c.ids_to_ack.end()};
+  c.ids_to_ack.clear();
+  if (me.acks_by_id) return out;
+  bool gap = false;
+  for (const auto& [seq, handled] : c.received) {
+    const bool nacked = c.nacked.contains(seq);
+    gap = gap || (!handled && !nacked);
+    if (gap && !gives_up) break;
+    if (!gap) out.up_to = seq;
+    if (nacked || !handled) continue;
+    out.covers.push_back(seq);
+    if (gap && !me.unreceipted.contains(seq)) out.ids.push_back(seq);
+  }
+  return out;
+}
+
 }  // namespace doorstep::test

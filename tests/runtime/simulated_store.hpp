@@ -16,14 +16,17 @@
 
 namespace doorstep::test {
 
-inline message_ptr simulated_message(std::uint64_t seq, unix_ms appended, unix_ms expires) {
+inline message_ptr simulated_message(std::uint64_t seq, unix_ms appended, unix_ms expires, std::size_t bytes,
+                                     std::shared_ptr<const delivery_terms> terms) {
   auto x = std::make_shared<message>();
   x->seq = {seq};
   x->id = "m" + std::to_string(seq);
   x->appended = appended;
-  if (expires.value == 0) return x;
+  x->terms = std::move(terms);
+  if (expires.value == 0 && bytes == 0) return x;
   auto what = std::make_shared<event>();
   what->expires = expires;
+  what->data = std::string(bytes, 'x');
   x->what = std::move(what);
   return x;
 }
@@ -32,19 +35,43 @@ inline std::uint64_t count_between(const std::vector<message_ptr>& log, sequence
   return static_cast<std::uint64_t>(std::count_if(log.begin(), log.end(), [&](const auto& x) { return x->seq > after && x->seq <= upto; }));
 }
 
+/// Above what is complete a store may show some and hide others.
+template <class Hides>
+stored_page page_of_log(const std::vector<message_ptr>& log, sequence after, std::size_t limit, sequence complete_to, bool lagging, Hides hides) {
+  stored_page page;
+  page.complete_to = complete_to;
+  for (const auto& x : log) {
+    if (x->seq <= after || (x->seq > complete_to && hides())) continue;
+    if (lagging && x->seq.value > complete_to.value + 6) break;
+    if (page.messages.size() == limit) {
+      page.more = true;
+      break;
+    }
+    page.messages.push_back(x);
+  }
+  return page;
+}
+
 struct simulated_batch {
   cursor_record record;
   std::vector<given_up> dead;
 };
 
+inline delivery_terms::ordering order_of(const message& x, delivery_terms::ordering otherwise) {
+  return x.terms && x.terms->order != delivery_terms::ordering::configured ? x.terms->order : otherwise;
+}
+inline std::string key_of(const message& x) { return x.terms ? x.terms->key : std::string(); }
+
 class simulated_store {
 public:
+  explicit simulated_store(delivery_terms::ordering order) : order_(order) {}
   const cursor_record& record() const { return record_; }
   bool is_dead(std::uint64_t seq) const { return dead_.contains(seq); }
   std::size_t dead_count() const { return dead_.size(); }
 
   /// In all runs, by reason: a simulation that buries nothing proves nothing about it.
   static inline std::array<std::size_t, dead_reasons_max> buried{};
+  static inline std::size_t superseded = 0;
 
   /// @param handled what clients have handled so far.
   void apply(const simulated_batch& x, const std::vector<message_ptr>& log, const std::set<std::uint64_t>& handled) {
@@ -58,7 +85,10 @@ public:
     for (const auto& m : log) {
       const bool was = record_.acked.is_acked(m->seq), is = x.record.acked.is_acked(m->seq);
       if (was && !is) throw violation("I8: an ack was taken back: " + m->id);
-      if (is && !was && !handled.contains(m->seq.value) && !is_dead(m->seq.value)) throw violation("I3: settled, neither handled nor dead: " + m->id);
+      if (!is || was || handled.contains(m->seq.value) || is_dead(m->seq.value)) continue;
+      if (!has_newer(*m, log)) throw violation("I3: settled, neither handled nor dead nor superseded: " + m->id);
+      superseded_.insert(m->seq.value);
+      ++superseded;
     }
     record_ = x.record;
   }
@@ -69,16 +99,27 @@ public:
       if (!record_.acked.is_acked({std::stoull(id.substr(1))})) throw violation("told of an ack before the store has it: " + id);
   }
 
-  /// stored = acked + dead (by any reason), with nothing pending.
+  /// stored = acked + dead (by any reason) + superseded, with nothing pending.
   bool has_settled(const std::vector<message_ptr>& log, const std::set<std::uint64_t>& handled) const {
     for (const auto& m : log)
-      if (!record_.acked.is_acked(m->seq) || (!handled.contains(m->seq.value) && !is_dead(m->seq.value))) return false;
+      if (!record_.acked.is_acked(m->seq) || (!handled.contains(m->seq.value) && !is_dead(m->seq.value) && !superseded_.contains(m->seq.value)))
+        return false;
     return true;
   }
 
 private:
+  /// One of its key that may have taken its place.
+  bool has_newer(const message& x, const std::vector<message_ptr>& log) const {
+    const auto latest = delivery_terms::ordering::latest;
+    return order_of(x, order_) == latest && std::any_of(log.begin(), log.end(), [&](const message_ptr& y) {
+             return y->seq > x.seq && order_of(*y, order_) == latest && key_of(*y) == key_of(x);
+           });
+  }
+
+  delivery_terms::ordering order_;
   cursor_record record_;
   std::map<std::uint64_t, dead_reason> dead_;
+  std::set<std::uint64_t> superseded_;
 };
 
 }  // namespace doorstep::test

@@ -321,7 +321,9 @@ TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
   const char* const to_version_1 =
       "ALTER TABLE dead_letter DROP COLUMN requeue; ALTER TABLE dead_letter DROP COLUMN requeued; DROP TABLE inbox; DROP TABLE shard_origin; "
       "ALTER TABLE shard DROP COLUMN gone_to; DROP INDEX dead_letter_unmirrored; DROP INDEX dead_letter_last; "
-      "ALTER TABLE dead_letter DROP COLUMN mirrored; DROP TABLE expiring; PRAGMA user_version = 1";
+      "ALTER TABLE dead_letter DROP COLUMN mirrored; DROP TABLE expiring; "
+      "ALTER TABLE message DROP COLUMN bytes; ALTER TABLE message DROP COLUMN terms; "
+      "ALTER TABLE posting DROP COLUMN bytes; ALTER TABLE dead_letter DROP COLUMN terms; PRAGMA user_version = 1";
   EXPECT_EQ(sqlite3_exec(file, to_version_1, nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(file);
   testing::internal::CaptureStderr();
@@ -331,6 +333,31 @@ TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
   unmirrored.unmirrored = true;
   EXPECT_EQ(dead_letters(*at, unmirrored).value().size(), 1u) << "what was kept before there was a mirror goes there too";
   EXPECT_TRUE(history(*at, user("alice")).has_value());
+}
+
+TEST_F(embedded, a_file_of_before_there_were_ranges_and_bytes_says_the_same) {
+  options.delivery.mailbox_bytes_max = 1;
+  open();
+  std::vector<log_entry> entries;
+  for (int i = 0; i < 10; ++i) entries.push_back(entry_for("alice", std::to_string(i)));
+  const auto bytes = content_bytes(entries[0].what.get());
+  append(*at, std::move(entries)).value();
+  at.reset();
+  sqlite3* file = nullptr;
+  ASSERT_EQ(sqlite3_open(options.store.path.c_str(), &file), SQLITE_OK);
+  // A cursor record as it was: version 7, floor 2, no horizon, the single seqs 4 and 6.
+  const char* const as_before =
+      "UPDATE message SET bytes = NULL; INSERT INTO cursor VALUES ('user:alice', 7, x'0A00757365723A616C696365070000000000000002000000000000000000"
+      "000000000000000000000000000000020000000400000000000000'||x'0600000000000000')";
+  char* why = nullptr;
+  EXPECT_EQ(sqlite3_exec(file, as_before, nullptr, nullptr, &why), SQLITE_OK) << why;
+  sqlite3_close(file);
+  open();
+  const auto box = load(*at, user("alice"), 2).value();
+  EXPECT_EQ(box.record.version, 7u);
+  EXPECT_EQ(box.record.acked, cursor({2}, {{4}, {6}}));
+  EXPECT_EQ(box.owed.messages, 6u);
+  EXPECT_EQ(box.owed.bytes, 6 * bytes);
 }
 
 TEST_F(embedded, a_full_disk_refuses_without_a_trace_and_works_again_when_there_is_space) {

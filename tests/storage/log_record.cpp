@@ -34,6 +34,7 @@ log_entry entry_with_everything() {
   const auto from = std::make_shared<const origin_partition>(origin_partition{"my orders", 7, "shop.orders", 3});
   auto out = entry_from(from, 41, 40, "alice");
   out.requeue = 2;
+  out.terms = std::make_shared<const delivery_terms>(delivery_terms{delivery_terms::ordering::strict, "cart", milliseconds{5}, {}, 3});
   return out;
 }
 
@@ -48,6 +49,9 @@ TEST(log_record, what_is_written_is_read_back) {
   EXPECT_EQ(read.entry.came_from.offset, 41);
   EXPECT_EQ(read.entry.came_from.floor, 40);
   EXPECT_EQ(to_json(*read.entry.what), to_json(*entry.what));
+  ASSERT_TRUE(read.entry.terms);
+  EXPECT_EQ(read.entry.terms->key, "cart");
+  EXPECT_EQ(read.entry.terms->ttl, milliseconds{5});
   EXPECT_TRUE(read.others.empty());
 }
 
@@ -57,6 +61,7 @@ TEST(log_record, its_headers_are_those_of_the_documentation) {
   EXPECT_EQ(header_of(x, "ds-v"), "1");
   EXPECT_EQ(header_of(x, "ds-address"), "user:alice");
   EXPECT_EQ(header_of(x, "ds-appended"), "1000000");
+  EXPECT_EQ(header_of(x, "ds-terms"), R"({"order":"strict","key":"cart","ttl_ms":5,"priority":3})");
   EXPECT_EQ(header_of(x, "ds-origin"), "my%20orders 7 shop.orders 3 41");
   EXPECT_EQ(header_of(x, "ds-floor"), "40");
   EXPECT_EQ(header_of(x, "ds-requeue"), "2");

@@ -118,6 +118,55 @@ TEST_P(store_contract, a_cursor_keeps_horizon_and_what_the_person_read) {
   EXPECT_EQ(found.read_upto, x.read_upto);
 }
 
+TEST_P(store_contract, a_cursor_keeps_its_holes_as_the_ranges_they_are) {
+  auto x = record("alice", 1, {3});
+  x.acked = cursor::with_ranges({3}, {{{5}, {6}}, {{9}, {1'000'000}}});
+  write(*at, {{}, {x}, {}, {}}).value();
+  EXPECT_EQ(load(*at, user("alice")).value().record.acked, x.acked);
+}
+
+TEST_P(store_contract, what_is_owed_is_counted_in_messages_and_bytes_without_the_holes_however_small_the_page) {
+  std::vector<log_entry> entries;
+  for (int i = 0; i < 20; ++i) {
+    entries.push_back(entry_for("alice", std::to_string(10 + i)));
+    entries.push_back(entry_for("bob", std::to_string(i)));
+  }
+  const auto bytes = content_bytes(entries[0].what.get());
+  ASSERT_GT(bytes, 10u);
+  const auto seqs = keep(std::move(entries));
+  auto x = record("alice", 1, seqs[4]);  // 3 of hers
+  x.acked.ack(seqs[8]);
+  x.acked.cover(seqs[14], seqs[20]);  // 3 more
+  write(*at, {{}, {x}, {}, {}}).value();
+  for (const std::size_t limit : {100u, 17u, 2u, 0u}) {
+    const auto owed = load(*at, user("alice"), limit).value().owed;
+    EXPECT_EQ(owed.messages, 13u) << limit;
+    EXPECT_EQ(owed.bytes, 13 * bytes) << limit;
+  }
+}
+
+TEST_P(store_contract, how_a_message_is_delivered_stays_with_it_and_with_its_dead_letter) {
+  auto special = entry_for("alice", "1");
+  special.terms = std::make_shared<const delivery_terms>(delivery_terms{delivery_terms::ordering::latest, "cart", milliseconds{5}, 0, 3});
+  keep({special, entry_for("alice", "2")});
+  const auto page = read(*at, user("alice"), {}).value();
+  ASSERT_EQ(page.messages.size(), 2u);
+  ASSERT_TRUE(page.messages[0]->terms);
+  EXPECT_EQ(page.messages[0]->terms->order, delivery_terms::ordering::latest);
+  EXPECT_EQ(page.messages[0]->terms->key, "cart");
+  EXPECT_EQ(page.messages[0]->terms->max_attempts, 0u);
+  EXPECT_EQ(page.messages[1]->terms, nullptr);
+  dead_letter dead;
+  dead.id = "a";
+  dead.to = user("alice");
+  dead.what = special.what;
+  dead.terms = special.terms;
+  write(*at, {{}, {}, {dead}, {}}).value();
+  const auto letters = dead_letters(*at).value();
+  ASSERT_TRUE(letters.at(0).terms);
+  EXPECT_EQ(letters[0].terms->ttl, milliseconds{5});
+}
+
 TEST_P(store_contract, unread_counts_messages_above_what_the_person_read) {
   const auto seqs = keep({entry_for("alice", "1"), entry_for("alice", "2"), entry_for("bob", "1"), entry_for("alice", "3")});
   EXPECT_EQ(load(*at, user("alice")).value().unread, 3u);

@@ -19,6 +19,7 @@ namespace doorstep::test {
 class store_test : public testing::TestWithParam<std::string> {
 protected:
   void SetUp() override {
+    options.delivery.mailbox_bytes_max = 1'000'000;  // so that bytes are counted
     if (GetParam() == "mongodb") {
       const auto uri = shared_mongodb();
       if (!uri) DOORSTEP_PEER_MISSING("no MongoDB server: DOORSTEP_TEST_MONGODB is not set");
@@ -44,8 +45,8 @@ protected:
     for (auto& x : entries) {
       const auto shard = shard_of(x.to, static_cast<std::uint32_t>(options.log.shards));
       out.push_back(sequence::at(0, next[shard]++));
-      batch.messages.push_back(
-          std::make_shared<const message>(message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.came_from.from, x.came_from.offset}));
+      batch.messages.push_back(std::make_shared<const message>(
+          message{x.to, out.back(), x.id, x.what, x.appended, x.requeue, x.came_from.from, x.came_from.offset, x.terms}));
     }
     for (const auto& [shard, offset] : next) batch.positions.push_back({shard, offset});
     write(*at, batch).value();

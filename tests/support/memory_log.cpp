@@ -44,7 +44,7 @@ appended memory_log::place(log_entry& entry) {
   }
   const auto seq = sequence::at(options_.generation, offset);
   auto made = std::make_shared<const message>(message{entry.to, seq, std::move(entry.id), std::move(entry.what), entry.appended, entry.requeue,
-                                                      entry.came_from.from, entry.came_from.offset});
+                                                      entry.came_from.from, entry.came_from.offset, std::move(entry.terms)});
   if (!entry.to.is_dead_letters()) by_address_[made->to].push_back(made);
   shard.records.push_back({std::move(made), options_.judges ? origin{} : std::move(entry.came_from), entry.reason, std::move(entry.detail)});
   return {verdict::appended, seq};

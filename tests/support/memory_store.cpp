@@ -196,7 +196,8 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
     out.record = record_of(user);
     out.inbox = inbox_of(user);
     out.page = page_of(user, out.record.acked.floor(), limit);
-    out.above_floor = messages_of(user, out.record.acked.floor()).size();
+    auto all = page_of(user, out.record.acked.floor(), SIZE_MAX);
+    out.owed = amount_owed(out.record.acked, all);
     std::vector<sequence> seqs;
     for (const auto& x : messages_of(user, {})) seqs.push_back(x->seq);
     out.unread = count_in(unread_ranges(out.inbox), seqs, out.page.complete_to);

@@ -47,7 +47,8 @@ export class DoorstepClient extends EventTarget {
   #nextRequest = 1;
   #requests = new Map(); // request id -> { resolve, reject }
   #resume = new Map(); // address -> highest seq seen
-  #sent = new Map(); // address -> Map(message id -> { seq, acked }): what this connection was sent and nobody has settled
+  #sent = new Map(); // address -> Map(message id -> { seq, acked, byId }): what this connection was sent and nobody has settled
+  #top = new Map(); // address -> the highest seq that this connection was sent; what comes below it later is acked by id
   #unreceipted = new Map(); // message id -> { address, seq }: acked, and not yet known to be durable
   #ackQueue = new Set(); // message ids for the next ack frame
 
@@ -160,6 +161,7 @@ export class DoorstepClient extends EventTarget {
     const socket = this.#socket;
     this.#socket = null;
     this.#sent.clear();
+    this.#top.clear();
     this.#ackQueue.clear();
     const requests = [...this.#requests.values()];
     this.#requests.clear();
@@ -273,7 +275,11 @@ export class DoorstepClient extends EventTarget {
     this.#resume.set(address, Math.max(this.#resume.get(address) ?? 0, seq));
     const acked = this.#unreceipted.has(id);
     if (!this.#sent.has(address)) this.#sent.set(address, new Map());
-    this.#sent.get(address).set(id, { seq, acked });
+    const entries = this.#sent.get(address);
+    const top = this.#top.get(address) ?? 0;
+    const byId = entries.get(id)?.byId ?? seq < top;
+    this.#top.set(address, Math.max(top, seq));
+    entries.set(id, { seq, acked, byId });
     if (acked) this.#queueAck(id);
     this.#emit(acked ? "duplicate" : "message", message);
   }
@@ -287,7 +293,8 @@ export class DoorstepClient extends EventTarget {
 
   /**
    * One frame for all acks that wait. Cumulative up to the first message that this connection was sent and the application still has in
-   * hand (nacked ones too: they come again, and an up_to on its way would cover them); by id above it, and what an earlier connection brought.
+   * hand (nacked ones too: they come again, and an up_to on its way would cover them); by id above it, what came below
+   * one that came before, and what an earlier connection brought.
    */
   #flushAcks() {
     clearTimeout(this.#timers.ack);
@@ -300,7 +307,7 @@ export class DoorstepClient extends EventTarget {
       const ack = this.#unreceipted.get(id);
       if (!ack) continue;
       const entries = this.#sent.get(ack.address);
-      if (entries?.has(id) && ack.seq < this.#firstUnacked(entries)) {
+      if (entries?.has(id) && !entries.get(id).byId && ack.seq < this.#firstUnacked(entries)) {
         upTo.set(ack.address, Math.max(upTo.get(ack.address) ?? 0, ack.seq));
         covered.push(id);
       } else {
