@@ -181,11 +181,7 @@ TEST_F(mailbox_test, a_mailbox_that_offers_to_go_as_the_drain_begins_does_not_ho
   sched().run();  // its horizon is about to be closed
   store_.run();   // and that is durable: the answer is on its way, and with it the offer
   bool done = false;
-  auto listener = system_.spawn(
-      [&](caf::event_based_actor*, int) -> caf::behavior {
-        return {[&](const drained&) { done = true; }};
-      },
-      0);
+  auto listener = system_.spawn([&](caf::event_based_actor*, int) -> caf::behavior { return {[&](const drained&) { done = true; }}; }, 0);
   caf::anon_send(shards_[0], begin_drain{caf::actor_cast<caf::strong_actor_ptr>(listener)});
   settle();
   EXPECT_EQ(boxes().size(), 0U);
