@@ -86,17 +86,18 @@ result<std::shared_ptr<const delivery_terms>> delivery_terms_from_json(std::stri
 }
 
 result<std::shared_ptr<const delivery_terms>> delivery_terms_of(const event& what) {
-  const auto order = what.extension("order"), key = what.extension("orderkey"), priority = what.extension("priority");
+  const auto order = what.extension("deliveryorder"), key = what.extension("deliverykey"), priority = what.extension("deliverypriority");
   if (order.empty() && key.empty() && priority.empty()) return std::shared_ptr<const delivery_terms>();
   auto out = std::make_shared<delivery_terms>();
   if (!order.empty()) {
     const auto found = order_named(order);
-    if (!found) return malformed("order", R"(order is none of "window", "strict", "latest")");
+    if (!found) return malformed("deliveryorder", R"(deliveryorder is none of "window", "strict", "latest")");
     out->order = *found;
   }
   out->key = key;
   if (!priority.empty()) {
-    if (priority.size() != 1 || priority[0] < '0' || priority[0] > '9') return malformed("priority", "priority is not a number from 0 to 9");
+    if (priority.size() != 1 || priority[0] < '0' || priority[0] > '9')
+      return malformed("deliverypriority", "deliverypriority is not a number from 0 to 9");
     out->priority = static_cast<std::uint8_t>(priority[0] - '0');
   }
   return std::shared_ptr<const delivery_terms>(std::move(out));

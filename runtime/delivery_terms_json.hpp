@@ -20,7 +20,7 @@ std::string to_json(const std::shared_ptr<const delivery_terms>& x);
 /// @returns null for an empty text. Members of a later version are passed over. ec::malformed with the member in `field`.
 result<std::shared_ptr<const delivery_terms>> delivery_terms_from_json(std::string_view text);
 
-/// What an event's own extensions `order`, `orderkey` and `priority` ask for. @returns null where it has none of them, ec::malformed with the name in `field`.
+/// What an event's own extensions `deliveryorder`, `deliverykey` and `deliverypriority` ask for. @returns null where it has none of them, ec::malformed with the name in `field`.
 result<std::shared_ptr<const delivery_terms>> delivery_terms_of(const event& what);
 
 }  // namespace doorstep

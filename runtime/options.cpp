@@ -217,10 +217,11 @@ constexpr option options[] = {
              "A mailbox without a session leaves memory after this long without news."),
     count("delivery.backlog_max", in<&c::delivery, &delivery_config::backlog_max>, 1, 100'000,
           "Messages a mailbox holds in memory beyond the window; further ones are read from the store when their turn comes."),
-    choice("delivery.order", in<&c::delivery, &delivery_config::order>, orders, {},
-           "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
-           "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same orderkey, or type and "
-           "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
+    choice(
+        "delivery.order", in<&c::delivery, &delivery_config::order>, orders, {},
+        "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
+        "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same deliverykey, or type and "
+        "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
           "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
           "pings "

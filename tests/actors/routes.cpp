@@ -102,7 +102,7 @@ TEST_F(routes_test, how_a_rule_has_it_delivered_reaches_the_log_and_counts_befor
   hand_over();
   settle();
   auto asks = published_event("8", R"({"id":"8","to":["bob"]})");
-  asks.extensions = {{"priority", "2"}};
+  asks.extensions = {{"deliverypriority", "2"}};
   ASSERT_TRUE(publish({asks}));
   use(to);
   ASSERT_TRUE(publish({published_event("9", R"({"id":"9","to":["bob"]})")}));

@@ -12,8 +12,8 @@ def numbers(messages):
 
 def test_a_strict_group_goes_one_by_one_and_the_newest_of_a_key_takes_the_place_of_the_others(doorstep):
     server = doorstep({})
-    for n, more in enumerate([{"order": "strict", "orderkey": "a"}, {"order": "strict", "orderkey": "a"}, {"order": "latest", "orderkey": "p"},
-                              {"order": "latest", "orderkey": "p"}, {}]):
+    for n, more in enumerate([{"deliveryorder": "strict", "deliverykey": "a"}, {"deliveryorder": "strict", "deliverykey": "a"}, {"deliveryorder": "latest", "deliverykey": "p"},
+                              {"deliveryorder": "latest", "deliverykey": "p"}, {}]):
         server.publish(make_event("carol", n, **more))
     server.kill()
     server.start()
@@ -32,7 +32,7 @@ def test_a_strict_group_goes_one_by_one_and_the_newest_of_a_key_takes_the_place_
 
 def test_what_an_event_cannot_ask_is_refused(doorstep):
     server = doorstep({})
-    for more in ({"order": "fifo"}, {"priority": "high"}, {"priority": 10}):
+    for more in ({"deliveryorder": "fifo"}, {"deliverypriority": "high"}, {"deliverypriority": 10}):
         reply = server.post_events([make_event("carol", 1, **more)])
         assert reply.status == 400 and reply.json()["field"] == next(iter(more)), reply.body
 

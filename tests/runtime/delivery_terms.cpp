@@ -44,15 +44,16 @@ event asking(std::vector<std::pair<std::string, std::string>> extensions) {
 
 TEST(delivery_terms, an_event_asks_by_its_extensions) {
   EXPECT_EQ(delivery_terms_of(asking({{"touser", "alice"}})).value(), nullptr);
-  const auto found = delivery_terms_of(asking({{"order", "strict"}, {"orderkey", "cart"}, {"priority", "7"}})).value();
+  const auto found = delivery_terms_of(asking({{"deliveryorder", "strict"}, {"deliverykey", "cart"}, {"deliverypriority", "7"}})).value();
   EXPECT_EQ(found->order, ordering::strict);
   EXPECT_EQ(found->key, "cart");
   EXPECT_EQ(found->priority, 7);
 }
 
 TEST(delivery_terms, what_an_event_cannot_ask_is_malformed) {
-  EXPECT_EQ(delivery_terms_of(asking({{"order", "fifo"}})).error().field, "order");
-  for (const auto* text : {"10", "-1", "high", "1.0"}) EXPECT_EQ(delivery_terms_of(asking({{"priority", text}})).error().field, "priority") << text;
+  EXPECT_EQ(delivery_terms_of(asking({{"deliveryorder", "fifo"}})).error().field, "deliveryorder");
+  for (const auto* text : {"10", "-1", "high", "1.0"})
+    EXPECT_EQ(delivery_terms_of(asking({{"deliverypriority", text}})).error().field, "deliverypriority") << text;
 }
 
 }  // namespace
