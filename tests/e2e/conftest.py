@@ -3,6 +3,7 @@
 import pytest
 
 from support.kafka import Kafka
+from support.mongodb import MongoDB
 from support.server import BINARY, Doorstep
 
 
@@ -30,3 +31,13 @@ def doorstep(tmp_path):
 @pytest.fixture
 def kafka():
     return Kafka()
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def store(request, tmp_path):
+    """Options of a server with each of the stores beside, or with, the embedded log."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    server = MongoDB(tmp_path / "mongodb")
+    yield server.options()
+    server.script("stop")

@@ -2,24 +2,10 @@
 """What the person did with messages: from any device, durable, counted; history and retention."""
 import asyncio
 
-import pytest
-
 from support.client import Tab, in_thread, run
-from support.mongodb import MongoDB
 from support.server import make_event
 
 ALICE = "user:alice"
-
-
-@pytest.fixture(params=["sqlite", "mongodb"])
-def options(request, tmp_path):
-    """Of a server with each of the stores."""
-    if request.param == "sqlite":
-        yield {}
-        return
-    server = MongoDB(tmp_path / "mongodb")
-    yield server.options()
-    server.script("stop")
 
 
 async def counts(tab, **expected):
@@ -40,8 +26,8 @@ async def states(tab, **query):
     return [(m["data"]["n"], sorted(m["states"])) for m in page["messages"]]
 
 
-def test_read_on_one_device_clears_the_badge_of_another_that_was_offline_also_over_a_kill(doorstep, options):
-    server = doorstep(options)
+def test_read_on_one_device_clears_the_badge_of_another_that_was_offline_also_over_a_kill(doorstep, store):
+    server = doorstep(store)
 
     async def scenario():
         phone = await Tab.open(server, "alice", counts=True)
@@ -63,8 +49,8 @@ def test_read_on_one_device_clears_the_badge_of_another_that_was_offline_also_ov
     run(scenario())
 
 
-def test_every_open_device_sees_the_counts_after_any_sequence_and_history_the_states(doorstep, options):
-    server = doorstep(options)
+def test_every_open_device_sees_the_counts_after_any_sequence_and_history_the_states(doorstep, store):
+    server = doorstep(store)
 
     async def scenario():
         phone, laptop = await Tab.open(server, "alice", counts=True), await Tab.open(server, "alice", counts=True)
@@ -112,8 +98,8 @@ def test_another_device_is_told_what_one_acked(doorstep):
     run(scenario())
 
 
-def test_retention_removes_what_was_acked_and_history_names_the_gap_also_over_a_kill(doorstep, options):
-    server = doorstep(options | {"store.retention": "1s", "store.retention_interval": "200ms", "log.dedup_window": "1s"})
+def test_retention_removes_what_was_acked_and_history_names_the_gap_also_over_a_kill(doorstep, store):
+    server = doorstep(store | {"store.retention": "1s", "store.retention_interval": "200ms", "log.dedup_window": "1s"})
 
     async def past(tab):
         await tab.send({"id": 78, "history": {"address": ALICE}})

@@ -9,7 +9,6 @@ import pytest
 
 from support.client import Tab, in_thread, run
 from support.kafka import OwnKafka
-from support.mongodb import MongoDB
 from support.server import make_event
 from test_dead_letters import GIVES_UP
 
@@ -21,16 +20,6 @@ def own_kafka(tmp_path):
     broker = OwnKafka(tmp_path / "kafka")
     yield broker
     broker.script("stop")
-
-
-@pytest.fixture(params=["sqlite", "mongodb"])
-def store(request, tmp_path):
-    if request.param == "sqlite":
-        yield {}
-        return
-    server = MongoDB(tmp_path / "mongodb")
-    yield server.options()
-    server.script("stop")
 
 
 def mirrored(broker, topic, ids, timeout=60):
