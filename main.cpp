@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: reads the command line, chooses the concrete parts, waits for a signal, drains. No logic of its own.
-// Exit codes: 0 ok, 1 runtime failure, 2 usage, 78 bad configuration.
+// Exit codes: 0 ok, 1 runtime failure, 2 usage, 74 a failed fsync, 78 bad configuration; 128 + its number after a second signal.
 #include "actors/house.hpp"
 #include "net/admin_client.hpp"
 #include "net/auth.hpp"

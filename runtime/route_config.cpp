@@ -30,6 +30,13 @@ problem one_text(std::optional<placed_text>& out, const file_setting& x) {
   return std::nullopt;
 }
 
+problem one_text(std::string& out, const file_setting& x) {
+  std::optional<placed_text> text;
+  auto wrong = one_text(text, x);
+  if (!wrong) out = text->text;
+  return wrong;
+}
+
 /// A text, or a list of them.
 problem texts(placed_texts& out, const file_setting& x) {
   if (const auto* text = std::get_if<std::string>(&x.value)) {
@@ -87,12 +94,7 @@ problem take_render(render_config& in, sv key, const file_setting& x) {
   if (key == "link") return one_text(in.link, x);
   if (key == "icon") return one_text(in.icon, x);
   if (key == "data") return std::holds_alternative<std::string>(x.value) ? one_text(in.data, x) : texts(in.data_members, x);
-  if (key == "default") {
-    std::optional<placed_text> text;
-    if (auto wrong = one_text(text, x)) return wrong;
-    in.otherwise = text->text;
-    return std::nullopt;
-  }
+  if (key == "default") return one_text(in.otherwise, x);
   return unknown(x, key, "a route's render", render_keys);
 }
 
@@ -136,12 +138,7 @@ problem take_route_setting(route_config& in, sv path, const file_setting& x) {
   if (path == "ttl") return duration(in.ttl_ms, x);
   if (path == "priority") return whole_number(in.priority, x, 9);
   if (path == "max_attempts") return whole_number(in.max_attempts, x, 65'535);
-  if (path == "name") {
-    std::optional<placed_text> text;
-    if (auto wrong = one_text(text, x)) return wrong;
-    in.name = text->text;
-    return std::nullopt;
-  }
+  if (path == "name") return one_text(in.name, x);
   return unknown(x, path, "[[routes]]", rule_keys);
 }
 

@@ -2,6 +2,7 @@
 #include "storage/sqlite_reaper.hpp"
 
 #include "runtime/event.hpp"
+#include "runtime/number_text.hpp"
 #include "storage/sqlite_format.hpp"
 
 #include <SQLiteCpp/Column.h>
@@ -22,15 +23,28 @@ namespace {
 std::int64_t as_stored(std::uint64_t x) { return static_cast<std::int64_t>(x); }
 std::uint64_t number(const SQLite::Column& x) { return static_cast<std::uint64_t>(x.getInt64()); }
 
-std::uint64_t number_in(const std::string& text) { return text.empty() ? 0 : std::stoull(text); }
+/// The row after which a pass goes on; 0 at its beginning.
+std::uint64_t row_in(const std::string& text) { return number_in<std::uint64_t>(text).value_or(0); }
 
 /// A place in an order of two numbers, "first second"; below all where the text is empty.
 std::pair<std::int64_t, std::int64_t> pair_in(const std::string& text) {
-  const auto blank = text.find(' ');
-  if (blank == std::string::npos) return {INT64_MIN, 0};
-  return {std::stoll(text), std::stoll(text.substr(blank + 1))};
+  const auto blank = std::min(text.find(' '), text.size());
+  const auto first = number_in<std::int64_t>(std::string_view(text).substr(0, blank));
+  const auto second = number_in<std::int64_t>(std::string_view(text).substr(std::min(blank + 1, text.size())));
+  if (!first || !second) return {INT64_MIN, 0};
+  return {*first, *second};
 }
 std::string as_text(std::int64_t first, std::int64_t second) { return std::to_string(first) + ' ' + std::to_string(second); }
+
+/// Of statements that go on after a place, up to a time, for so many rows.
+void begin_look(SQLite::Statement& q, const reap_step& what) {
+  const auto from = pair_in(what.from);
+  q.reset();
+  q.bind(1, from.first);
+  q.bind(2, from.second);
+  q.bind(3, what.before.value);
+  q.bind(4, static_cast<std::int64_t>(what.limit));
+}
 
 /// Keeps one range a user.
 class overdue_users {
@@ -113,7 +127,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
   std::uint64_t last = 0;
   auto& q = sql_->rows;
   q.reset();
-  q.bind(1, as_stored(number_in(what.from)));
+  q.bind(1, as_stored(row_in(what.from)));
   q.bind(2, static_cast<std::int64_t>(what.limit));
   bool young = false;
   while (q.executeStep()) {
@@ -167,13 +181,8 @@ reaped sqlite_reaper::step_dead_letters(const reap_step& what) {
   std::vector<std::int64_t> entries;
   std::size_t looked_at = 0;
   std::pair<std::int64_t, std::int64_t> last;
-  const auto from = pair_in(what.from);
   auto& q = sql_->dead;
-  q.reset();
-  q.bind(1, from.first);
-  q.bind(2, from.second);
-  q.bind(3, what.before.value);
-  q.bind(4, static_cast<std::int64_t>(what.limit));
+  begin_look(q, what);
   for (; q.executeStep(); ++looked_at) {
     last = {q.getColumn(0).getInt64(), q.getColumn(1).getInt64()};
     if (what.mirrored_only && q.getColumn(2).getInt() == 0)
@@ -200,13 +209,8 @@ reaped sqlite_reaper::step_expired_named(const reap_step& what) {
   std::vector<std::pair<std::int64_t, std::int64_t>> settled;
   std::size_t looked_at = 0;
   std::pair<std::int64_t, std::int64_t> last;
-  const auto from = pair_in(what.from);
   auto& q = sql_->expiring;
-  q.reset();
-  q.bind(1, from.first);
-  q.bind(2, from.second);
-  q.bind(3, what.before.value);
-  q.bind(4, static_cast<std::int64_t>(what.limit));
+  begin_look(q, what);
   for (; q.executeStep(); ++looked_at) {
     last = {q.getColumn(0).getInt64(), q.getColumn(1).getInt64()};
     if (q.getColumn(2).isNull()) {
@@ -241,7 +245,7 @@ reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
   overdue_users users;
   std::size_t looked_at = 0;
   out.again = what.from;
-  auto last = number_in(what.from);
+  auto last = row_in(what.from);
   bool young = false;
   auto& q = sql_->by_age;
   q.reset();
