@@ -6,7 +6,9 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
+#include <cstdio>
 #include <random>
+#include <string>
 #include <utility>
 
 namespace doorstep {
@@ -15,6 +17,14 @@ namespace {
 
 constexpr milliseconds reattach_delay{50};
 constexpr std::size_t early_max = 256;
+
+/// Of a session: no other has it, not even one of an earlier life of the process, so it can be looked for in the lines of both sides.
+std::string session_name(caf::actor_id number) {
+  static const auto life = std::random_device{}();
+  char prefix[9];
+  std::snprintf(prefix, sizeof prefix, "%08x", life);
+  return std::string(prefix) + "-" + std::to_string(number);
+}
 
 class handler final : public connection_handler {
 public:
@@ -104,7 +114,7 @@ public:
     const auto& options = parts_.options;
     server::connected hello;
     hello.id = state_.request.id;
-    hello.session = std::to_string(self_->id());
+    hello.session = session_name(self_->id());
     hello.user = std::string(state_.user.id());
     hello.addresses.emplace_back(state_.user, x.floor);
     hello.window = window_of(options.delivery);

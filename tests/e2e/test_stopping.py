@@ -114,6 +114,22 @@ def test_a_start_after_a_kill_says_so_and_one_after_a_clean_stop_does_not(doorst
     assert (warnings(), server.metrics()["doorstep_started_after_crash"]) == (1, 0)
 
 
+def test_no_two_sessions_have_one_name_not_even_over_a_kill(doorstep):
+    server = doorstep()
+
+    async def names():
+        tabs = [await Tab.open(server, "alice") for _ in range(2)]
+        found = [tab.connected["session"] for tab in tabs]
+        for tab in tabs:
+            tab.vanish()
+        return found
+
+    first = run(names())
+    server.kill()
+    server.start()
+    assert len({*first, *run(names())}) == 4
+
+
 def test_a_second_process_on_the_same_data_is_refused_and_says_so(doorstep):
     first = doorstep()
     second = Doorstep(first.folder / "second", {"store.path": first.options["store.path"]})
