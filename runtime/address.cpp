@@ -4,6 +4,7 @@
 
 #include "runtime/utf8.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -12,6 +13,7 @@ namespace doorstep {
 namespace {
 
 constexpr std::string_view user_kind = "user";
+constexpr std::string_view all_text = "all";
 constexpr std::string_view dead_letters_text = "dead-letters:records";
 
 /// Empty when the id may be used, else what is wrong with it.
@@ -33,29 +35,51 @@ std::string fault_of_id(std::string_view id) {
   return {};
 }
 
+std::string joined(std::string_view kind, std::string_view id) {
+  std::string text;
+  text.reserve(kind.size() + 1 + id.size());
+  return text.append(kind).append(1, ':').append(id);
+}
+
 }  // namespace
 
 result<address> address::parse(std::string_view text) {
   const auto colon = text.find(':');
-  if (colon == std::string_view::npos) return failure{ec::malformed, "an address is kind:id, such as user:42", {}};
-  if (text.substr(0, colon) != user_kind) return failure{ec::malformed, "the address is not of a known kind; known are: user", {}};
-  return user(text.substr(colon + 1));
+  if (text == all_text) return all();
+  if (colon == std::string_view::npos) return failure{ec::malformed, "an address is kind:id, such as user:42, or all", {}};
+  const auto kind = text.substr(0, colon), id = text.substr(colon + 1);
+  if (kind == user_kind) return user(id);
+  if (kind == "role" || kind == "group" || kind == "topic") return channel(kind, id);
+  return failure{ec::malformed, "the address is not of a known kind; known are: user, role, group, topic, all", {}};
 }
 
 result<address> address::user(std::string_view id) {
   if (auto fault = fault_of_id(id); !fault.empty()) return failure{ec::malformed, std::move(fault), {}};
-  std::string text;
-  text.reserve(user_kind.size() + 1 + id.size());
-  text.append(user_kind).append(1, ':').append(id);
-  return address(std::move(text), user_kind.size());
+  return address(joined(user_kind, id), user_kind.size());
 }
+
+result<address> address::channel(std::string_view kind, std::string_view id) {
+  if (auto fault = fault_of_id(id); !fault.empty()) return failure{ec::malformed, std::move(fault), {}};
+  return address(joined(kind, id), kind.size());
+}
+
+address address::all() { return trusted_address(std::string(all_text)); }
 
 address address::dead_letters() { return trusted_address(std::string(dead_letters_text)); }
 
 address trusted_address(std::string text) {
   const auto colon = text.find(':');
-  return {std::move(text), colon == std::string::npos ? 0 : colon};
+  const auto size = text.size();
+  return {std::move(text), std::min(colon, size)};
 }
+
+// A line break stands in no address, so no two pairs give the same text.
+address reader_key(const address& channel, std::string_view user) {
+  auto text = joined("reader", channel.text());
+  return trusted_address(text.append(1, '\n').append(user));
+}
+
+address gone_key(const address& channel) { return trusted_address(joined("gone", channel.text())); }
 
 std::uint32_t murmur2(std::string_view bytes) {
   constexpr std::uint32_t m = 0x5bd1e995;

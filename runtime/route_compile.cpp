@@ -15,14 +15,12 @@ using sv = std::string_view;
 using kind = route_recipient::kind;
 using problem = std::optional<route_fault>;
 
-constexpr sv no_channels = "channels are not there yet: in this version a route can only name users (user:, users:, touser)";
-
 route_fault fault(const placed_text& x, std::string what, std::size_t inside = 0) { return {{std::move(what), x.at}, inside}; }
 route_fault fault(const placed_text& x, syntax_fault what, std::size_t before = 0) { return fault(x, std::move(what.what), before + what.at); }
 
 class compiler {
 public:
-  compiler(const routing_config& options, bool channels) : channels_(channels) {
+  explicit compiler(const routing_config& options) {
     table_.all_matches = options.match == "all";
     table_.unmatched = options.unmatched == "dead_letter" ? route_table::leftover::dead_letter
                        : options.unmatched == "fallback"  ? route_table::leftover::fallback
@@ -118,7 +116,6 @@ private:
       if (x.text == "touser") {
         out.what = kind::named_by_event;
       } else if (x.text == "all") {
-        if (!channels_) return fault(x, std::string(no_channels));
         out.what = kind::all;
         out.id = *text_template::parse("all", table_.fields);
       } else if (auto bad = address_of(x, out)) {
@@ -130,13 +127,15 @@ private:
   }
 
   problem address_of(const placed_text& x, route_recipient& out) {
-    constexpr std::array<std::pair<sv, kind>, 4> kinds{
-        {{"user:", kind::user}, {"users:", kind::users}, {"role:", kind::role}, {"group:", kind::group}}};
+    constexpr std::array<std::pair<sv, kind>, 5> kinds{
+        {{"user:", kind::user}, {"users:", kind::users}, {"role:", kind::role}, {"group:", kind::group}, {"topic:", kind::topic}}};
     const auto* found = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return x.text.starts_with(k.first); });
     if (found == kinds.end())
-      return fault(x, "is not an address: write user:{/data/id}, users:{/data/ids} for a list, or touser for whom the event names");
+      return fault(
+          x,
+          "is not an address: write user:{/data/id}, users:{/data/ids} for a list, touser for whom the event names, or a channel: role:name, "
+          "group:name, topic:name, all");
     out.what = found->second;
-    if ((out.what == kind::role || out.what == kind::group) && !channels_) return fault(x, std::string(no_channels));
     const auto prefix = found->first.size();
     auto made = text_template::parse(sv(x.text).substr(prefix), table_.fields);
     if (!made) return fault(x, made.error(), prefix);
@@ -197,7 +196,6 @@ private:
       if (auto bad = render(*x.render, *out.render)) return bad;
     }
     for (const auto& [role, how] : x.role_renders) {
-      if (!channels_) return fault(role, std::string(no_channels));
       out.role_renders.emplace_back(role.text, rendering{});
       if (auto bad = render(how, out.role_renders.back().second)) return bad;
     }
@@ -237,14 +235,13 @@ private:
 
   route_table table_;
   std::set<std::string> names_;
-  bool channels_;
 };
 
 }  // namespace
 
 boost::system::result<route_table_ptr, route_fault> compile_routes(const std::vector<route_config>& rules, const routing_config& options,
-                                                                   const placed_texts& fallback, bool channels) {
-  compiler x(options, channels);
+                                                                   const placed_texts& fallback) {
+  compiler x(options);
   for (const auto& rule : rules)
     if (auto bad = x.rule(rule)) return std::move(*bad);
   if (auto bad = x.fallback(fallback)) return std::move(*bad);

@@ -21,10 +21,8 @@ failure wrong(const std::string& label, const route_recipient& who, const std::s
 /// `text` is the id; of a channel too.
 result<address> made_address(kind what, std::string_view id) {
   if (what == kind::user || what == kind::users) return address::user(id);
-  if (what == kind::all) return trusted_address("all");
-  // Names of channels are checked as those of users are.
-  if (auto like_user = address::user(id); !like_user) return like_user.error();
-  return trusted_address((what == kind::role ? "role:" : "group:") + std::string(id));
+  if (what == kind::all) return address::all();
+  return address::channel(what == kind::role ? "role" : what == kind::group ? "group" : "topic", id);
 }
 
 bool is_id(std::string_view token) { return token.front() == '"' || token.find_first_not_of("-0123456789") == std::string_view::npos; }

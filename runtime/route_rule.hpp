@@ -48,7 +48,7 @@ struct route_match {
 };
 
 struct route_recipient {
-  enum class kind : std::uint8_t { user, users, named_by_event, role, group, all };
+  enum class kind : std::uint8_t { user, users, named_by_event, role, group, topic, all };
   kind what = kind::user;
   std::string text;  ///< as written
   text_template id;

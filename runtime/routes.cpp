@@ -106,6 +106,22 @@ void route_table::make_index() {
   pattern_lists_ = numbers.size();
 }
 
+route_table::channel_kinds route_table::channels() const {
+  using kind = route_recipient::kind;
+  channel_kinds out;
+  const auto note = [&](const std::vector<route_recipient>& to) {
+    for (const auto& x : to) {
+      out.role |= x.what == kind::role;
+      out.group |= x.what == kind::group;
+      out.topic |= x.what == kind::topic;
+      out.all |= x.what == kind::all;
+    }
+  };
+  for (const auto& rule : rules) note(rule.to);
+  note(fallback);
+  return out;
+}
+
 void route_table::candidates(sv type, sv topic, std::vector<std::uint32_t>& out) const {
   out.insert(out.end(), others_.begin(), others_.end());
   const auto merge = [&](const index& by, sv key) {

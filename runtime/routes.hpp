@@ -26,6 +26,12 @@ public:
   std::vector<route_recipient> fallback;
   std::size_t recipients_max = 0, text_bytes_max = 0;
 
+  /// Which channels any rule may name: nobody needs to read the others.
+  struct channel_kinds {
+    bool role = false, group = false, topic = false, all = false;
+    bool any() const { return role || group || topic || all; }
+  };
+  channel_kinds channels() const;
   /// Numbers of the rules that an event of this type and topic could match, rising, appended to `out`.
   void candidates(std::string_view type, std::string_view topic, std::vector<std::uint32_t>& out) const;
   std::size_t pattern_lists() const { return pattern_lists_; }
@@ -50,9 +56,9 @@ struct route_fault {
   std::size_t inside = 0;  ///< at which byte of the text there
 };
 
-/// @param fallback_at of routing.fallback in the file. @param channels whether role:, group: and all can be delivered.
+/// @param fallback of routing.fallback, with the places in the file.
 boost::system::result<route_table_ptr, route_fault> compile_routes(const std::vector<route_config>& rules, const routing_config& options,
-                                                                   const placed_texts& fallback, bool channels = false);
+                                                                   const placed_texts& fallback);
 
 /// An event and what it came with.
 struct route_input {

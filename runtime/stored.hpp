@@ -17,6 +17,7 @@ struct stored_page {
   std::vector<message_ptr> messages;
   bool more = false;     ///< there are stored messages after the last of these
   sequence complete_to;  ///< everything of this address up to here was stored when the page was read
+  sequence gone_to{};    ///< of a channel, where asked for: the last message that retention had removed when the page was there; 0: none
 };
 
 struct stored_amount {
@@ -56,6 +57,7 @@ struct history_query {
   unix_ms since, until;    ///< appended at or after / before; 0 = no bound. Append times are taken to rise with the seq
   std::size_t limit = 100;
   bool newest = false;  ///< the page ends at the upper bound instead of beginning at the lower one
+  address reader{};     ///< whose cursor and inbox say the states, a reader_key(); empty: those of the address itself
 };
 
 /// A page of history with what makes the messages' states, all as the store has it.

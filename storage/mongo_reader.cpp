@@ -46,16 +46,21 @@ bson_out filter_of(const dead_letter_query& x) {
 
 }  // namespace
 
-/// The cursor and the inbox of a user, as they are stored.
-result<void> mongo_reader::records_of(const address& user, cursor_record& record, inbox_record& inbox) {
-  record.user = inbox.user = user;
-  const auto of_user = bson_with("_id", user.text());
-  auto found = at_.find(mongo_collection::cursors, of_user, {}, [&](const bson_in& x) -> result<void> {
+result<void> mongo_reader::cursor_of(const address& key, cursor_record& record) {
+  record.user = key;
+  return at_.find(mongo_collection::cursors, bson_with("_id", key.text()), {}, [&](const bson_in& x) -> result<void> {
     auto read = cursor_from(x);
     if (!read) return read.error();
     record = std::move(*read);
     return {};
   });
+}
+
+/// The cursor and the inbox of a user, as they are stored.
+result<void> mongo_reader::records_of(const address& user, cursor_record& record, inbox_record& inbox) {
+  inbox.user = user;
+  const auto of_user = bson_with("_id", user.text());
+  auto found = cursor_of(user, record);
   if (!found) return found;
   found = at_.find(mongo_collection::inboxes, of_user, {}, [&](const bson_in& x) -> result<void> {
     auto read = inbox_from(x);
@@ -164,6 +169,17 @@ result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit
   return out;
 }
 
+result<std::vector<cursor_record>> mongo_reader::newest(const std::vector<address>& keys) {
+  std::vector<cursor_record> out(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (const auto version = doubts_.find(keys[i])) {
+      if (auto raised = raise_version(keys[i], *version); !raised) return raised.error();
+    }
+    if (auto found = cursor_of(keys[i], out[i]); !found) return found.error();
+  }
+  return out;
+}
+
 result<stored_page> mongo_reader::read(const address& user, sequence after, std::size_t limit, sequence complete_to) {
   stored_page out;
   out.complete_to = complete_to;
@@ -178,6 +194,11 @@ result<stored_page> mongo_reader::read(const address& user, sequence after, std:
     return {};
   });
   if (!found) return found.error();
+  if (!user.is_channel()) return out;
+  // After the page: what is missing there because it had just gone was noted before it went.
+  cursor_record gone;
+  if (auto noted = cursor_of(gone_key(user), gone); !noted) return noted.error();
+  out.gone_to = gone.acked.floor();
   return out;
 }
 
@@ -204,13 +225,17 @@ result<stored_places> mongo_reader::locate(const address& user, const std::vecto
 result<stored_history> mongo_reader::history(const address& user, const history_query& query, shard_id shard) {
   stored_history out;
   cursor_record record;
-  if (auto found = records_of(user, record, out.inbox); !found) return found.error();
+  if (auto found = records_of(query.reader.empty() ? user : query.reader, record, out.inbox); !found) return found.error();
   out.acked = std::move(record.acked);
-  auto found = at_.find(mongo_collection::shards, bson_with("_id", static_cast<std::int64_t>(shard)), {}, [&](const bson_in& x) -> result<void> {
-    out.gone_to = {x.count("gone_to")};
-    return {};
-  });
+  cursor_record gone;
+  auto found = user.is_channel() ? cursor_of(gone_key(user), gone)
+                                 : at_.find(mongo_collection::shards, bson_with("_id", static_cast<std::int64_t>(shard)), {},
+                                            [&](const bson_in& x) -> result<void> {
+                                              out.gone_to = {x.count("gone_to")};
+                                              return {};
+                                            });
   if (!found) return found.error();
+  if (user.is_channel()) out.gone_to = gone.acked.floor();
   auto filter = bson_with("address", user.text());
   auto range = bson_with("$gt", static_cast<std::int64_t>(query.after.value));
   if (query.before) range.number("$lt", query.before.value);

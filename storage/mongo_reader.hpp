@@ -19,6 +19,7 @@ public:
 
   /// @param complete_to everything of the user up to here was stored before this call.
   result<stored_mailbox> load(const address& user, std::size_t limit, sequence complete_to);
+  result<std::vector<cursor_record>> newest(const std::vector<address>& keys);
   result<stored_page> read(const address& user, sequence after, std::size_t limit, sequence complete_to);
   result<stored_places> locate(const address& user, const std::vector<sequence>& seqs, sequence complete_to);
   result<stored_history> history(const address& user, const history_query& query, shard_id shard);
@@ -26,6 +27,7 @@ public:
 
 private:
   result<void> raise_version(const address& user, std::uint64_t version);
+  result<void> cursor_of(const address& key, cursor_record& record);
   result<void> records_of(const address& user, cursor_record& record, inbox_record& inbox);
   static std::vector<bson_out> filters_of(const address& user, const std::vector<sequence_range>& ranges, sequence upto);
   result<void> add_bytes(const address& user, const std::vector<sequence_range>& ranges, sequence upto, std::uint64_t& into);

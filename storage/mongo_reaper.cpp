@@ -69,7 +69,7 @@ result<std::unordered_map<address, cursor>> cursors_of(mongo_connection& at, con
   std::unordered_map<address, cursor> out;
   for (const auto& x : all) {
     const auto entry = out.try_emplace(x.to);
-    if (!entry.second) continue;
+    if (!entry.second || x.to.is_channel()) continue;
     auto& acked = entry.first->second;
     auto found = at.find(mongo_collection::cursors, bson_with("_id", x.to.text()), {}, [&](const bson_in& document) -> result<void> {
       auto record = cursor_from(document);
@@ -90,13 +90,16 @@ result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const 
   if (!acked) return acked.error();
   reaped out;
   std::map<std::uint32_t, sequence> gone_to;
+  std::map<address, sequence> gone_of_channels;
   std::vector<mongo_operation> removals;
   for (const auto& x : all) {
     const auto shard = static_cast<std::uint32_t>(shard_of(x.to, static_cast<std::uint32_t>(positions.size())));
-    if (x.seq.offset() >= positions[shard].next_offset || !acked->at(x.to).is_acked(x.seq)) {
+    const bool of_channel = x.to.is_channel();
+    if (x.seq.offset() >= positions[shard].next_offset || (!of_channel && !acked->at(x.to).is_acked(x.seq))) {
       ++out.kept;
       continue;
     }
+    if (of_channel) gone_of_channels[x.to] = std::max(gone_of_channels[x.to], x.seq);
     gone_to[shard] = std::max(gone_to[shard], x.seq);
     removals.push_back({mongo_operation::kind::remove, bson_with("_id", x.id), {}});
   }
@@ -107,6 +110,14 @@ result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const 
     marks.push_back({mongo_operation::kind::update, bson_with("_id", static_cast<std::int64_t>(shard)),
                      bson_with("$max", bson_with("gone_to", static_cast<std::int64_t>(seq.value)))});
   if (auto marked = at.write(mongo_collection::shards, marks); !marked) return marked.error();
+  std::vector<mongo_operation> channel_marks;
+  for (const auto& [of, seq] : gone_of_channels) {
+    const cursor_record mark{gone_key(of), cursor(seq, {}), {}, {}, seq.value};
+    auto filter = bson_with("_id", mark.user.text());
+    filter.part("version", bson_with("$lt", static_cast<std::int64_t>(mark.version)));
+    channel_marks.push_back({mongo_operation::kind::upsert, std::move(filter), bson_with("$set", document_of(mark))});
+  }
+  if (auto marked = at.write(mongo_collection::cursors, channel_marks); !marked) return marked.error();
   const auto done = at.write(mongo_collection::messages, removals);
   if (!done) return done.error();
   out.removed = static_cast<std::size_t>(done->removed);
@@ -156,7 +167,8 @@ result<reaped> find_expired(mongo_connection& at, const reap_step& step) {
   std::vector<mongo_operation> settled;
   for (const auto& x : all) {
     const auto before_this = std::exchange(last, place_of(x.time, x.id));
-    if (acked->at(x.to).is_acked(x.seq)) {
+    // Who reads a channel judges for itself: nobody is to be told.
+    if (x.to.is_channel() || acked->at(x.to).is_acked(x.seq)) {
       if (named)
         settled.push_back({mongo_operation::kind::update, bson_with("_id", x.id), bson_with("$unset", bson_with("expires", std::int64_t{1}))});
       continue;

@@ -226,6 +226,10 @@ void mongo_store::load(address user, std::size_t limit, store_done<stored_mailbo
   });
 }
 
+void mongo_store::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {
+  impl_->ask<std::vector<cursor_record>>(std::move(done), [keys = std::move(keys)](mongo_reader& from) { return from.newest(keys); });
+}
+
 void mongo_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   impl_->ask<stored_page>(std::move(done), [at = impl_.get(), user = std::move(user), after, limit](mongo_reader& from) {
     return from.read(user, after, limit, at->complete_to(user));

@@ -256,6 +256,10 @@ void sqlite_database::load(address user, std::size_t limit, store_done<stored_ma
   impl_->ask<stored_mailbox>(std::move(done), [user = std::move(user), limit](sqlite_reader& from) { return from.load(user, limit); });
 }
 
+void sqlite_database::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {
+  impl_->ask<std::vector<cursor_record>>(std::move(done), [keys = std::move(keys)](sqlite_reader& from) { return from.newest(keys); });
+}
+
 void sqlite_database::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   impl_->ask<stored_page>(std::move(done), [user = std::move(user), after, limit](sqlite_reader& from) { return from.read(user, after, limit); });
 }

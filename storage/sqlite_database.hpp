@@ -42,6 +42,7 @@ public:
   std::vector<shard_position> positions() const;
   void write(store_batch batch, urgency when, store_done<void> done);
   void load(address user, std::size_t limit, store_done<stored_mailbox> done);
+  void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done);
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done);
   void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done);
   void history(address user, history_query query, store_done<stored_history> done);

@@ -311,9 +311,30 @@ result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limi
   }
 }
 
+result<std::vector<cursor_record>> sqlite_reader::newest(const std::vector<address>& keys) {
+  try {
+    std::vector<cursor_record> out;
+    out.reserve(keys.size());
+    for (const auto& key : keys) {
+      auto record = newest_cursor(impl_->cursors, impl_->cursor, key);
+      if (!record) return record.error();
+      out.push_back(std::move(*record));
+    }
+    return out;
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, impl_->path);
+  }
+}
+
 result<stored_page> sqlite_reader::read(const address& user, sequence after, std::size_t limit) {
   try {
-    return impl_->page(user, impl_->view_of(user, after.value), after.value, limit);
+    auto out = impl_->page(user, impl_->view_of(user, after.value), after.value, limit);
+    if (!out || !user.is_channel()) return out;
+    // After the page: what is missing there because it had just gone is noted by now.
+    auto gone = newest_cursor(impl_->cursors, impl_->cursor, gone_key(user));
+    if (!gone) return gone.error();
+    out->gone_to = gone->acked.floor();
+    return out;
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -340,17 +361,24 @@ result<stored_places> sqlite_reader::locate(const address& user, const std::vect
 }
 
 result<stored_history> sqlite_reader::impl::history(const address& user, const history_query& query) {
-  auto record = newest_cursor(cursors, cursor, user);
+  const auto& whose = query.reader.empty() ? user : query.reader;
+  auto record = newest_cursor(cursors, cursor, whose);
   if (!record) return record.error();
-  auto inbox = inbox_of(user, *record);
+  auto inbox = inbox_of(whose, *record);
   if (!inbox) return inbox.error();
   stored_history out;
   out.acked = std::move(record->acked);
   out.inbox = std::move(*inbox);
-  gone_to.reset();
-  gone_to.bind(1, static_cast<std::int64_t>(shard_number(user)));
-  if (gone_to.executeStep()) out.gone_to = {number(gone_to.getColumn(0))};
-  gone_to.reset();
+  if (user.is_channel()) {
+    auto gone = newest_cursor(cursors, cursor, gone_key(user));
+    if (!gone) return gone.error();
+    out.gone_to = gone->acked.floor();
+  } else {
+    gone_to.reset();
+    gone_to.bind(1, static_cast<std::int64_t>(shard_number(user)));
+    if (gone_to.executeStep()) out.gone_to = {number(gone_to.getColumn(0))};
+    gone_to.reset();
+  }
 
   const auto view = view_of(user, query.after.value);
   const auto before = query.before ? query.before.value : UINT64_MAX;

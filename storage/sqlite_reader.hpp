@@ -22,6 +22,7 @@ public:
   ~sqlite_reader();
 
   result<stored_mailbox> load(const address& user, std::size_t limit);
+  result<std::vector<cursor_record>> newest(const std::vector<address>& keys);
   result<stored_page> read(const address& user, sequence after, std::size_t limit);
   result<stored_places> locate(const address& user, const std::vector<sequence>& seqs);
   result<stored_history> history(const address& user, const history_query& query);

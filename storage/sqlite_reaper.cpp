@@ -78,6 +78,9 @@ struct sqlite_reaper::statements {
         posting(db,
                 "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6, bytes = NULL WHERE address = ?1 AND last_seq = ?2"),
         no_posting(db, "DELETE FROM posting WHERE address = ?1 AND last_seq = ?2"),
+        gone_mark(db,
+                  "INSERT INTO cursor VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
+                  "WHERE excluded.version > cursor.version"),
         gone_to(db, "UPDATE shard SET gone_to = max(gone_to, ?2) WHERE shard = ?1"),
         log_runs(db, "DELETE FROM log_run WHERE shard = ?1 AND first_offset + records <= ?2"),
         dead(db, "SELECT last, entry, mirrored FROM dead_letter WHERE (last, entry) > (?1, ?2) AND last < ?3 ORDER BY last, entry LIMIT ?4"),
@@ -87,7 +90,7 @@ struct sqlite_reaper::statements {
                  "WHERE (e.expires, e.row) > (?1, ?2) AND e.expires < ?3 ORDER BY e.expires, e.row LIMIT ?4"),
         not_expiring(db, "DELETE FROM expiring WHERE expires = ? AND row = ?"),
         by_age(db, "SELECT row, seq, address, appended, event FROM message WHERE row > ?1 ORDER BY row LIMIT ?2") {}
-  SQLite::Statement uncovered, rows, remove, cursor, postings, posting, no_posting, gone_to, log_runs;
+  SQLite::Statement uncovered, rows, remove, cursor, postings, posting, no_posting, gone_mark, gone_to, log_runs;
   SQLite::Statement dead, remove_dead, expiring, not_expiring, by_age;
 };
 
@@ -122,6 +125,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
   std::unordered_map<std::uint64_t, places_of_user> places;
   acked_by_user acked(cursors_, sql_->cursor);
   std::map<std::uint32_t, sequence> gone_to;
+  std::map<address, sequence> gone_of_channels;
   reaped out;
   std::size_t looked_at = 0;
   std::uint64_t last = 0;
@@ -142,7 +146,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
     const auto to = trusted_address(q.getColumn(3).getString());
     // What a shard would read again after a restart, or a replay of its source is recognised by, is not history yet.
     bool keep = seq.offset() >= positions.at(shard) || q.getColumn(5).getInt() != 0;
-    if (!keep && !to.is_dead_letters() && whom == settled_by::cursor) keep = !acked.has(to, seq);
+    if (!keep && !to.is_dead_letters() && !to.is_channel() && whom == settled_by::cursor) keep = !acked.has(to, seq);
     if (keep) {
       ++out.kept;
       continue;
@@ -150,6 +154,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
     rows.push_back(last);
     gone_to[shard] = seq;
     if (to.is_dead_letters()) continue;
+    if (to.is_channel() && whom == settled_by::cursor) gone_of_channels[to] = seq;
     auto& of = places[address_key(to.text())];
     if (of.rows.empty()) of.first_seq = seq.value;
     of.rows.push_back(last);
@@ -171,6 +176,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
     sql_->log_runs.bind(2, as_stored(seq.offset() + 1));
     sql_->log_runs.exec();
   }
+  for (const auto& [of, seq] : gone_of_channels) note_gone(of, seq);
   out.removed = rows.size();
   if (!young && looked_at == what.limit) out.next = std::to_string(last);
   return out;
@@ -219,7 +225,8 @@ reaped sqlite_reaper::step_expired_named(const reap_step& what) {
     }
     const sequence seq{number(q.getColumn(2))};
     const auto to = trusted_address(q.getColumn(3).getString());
-    if (acked.has(to, seq)) {
+    // Who reads a channel judges for itself: nobody is to be told.
+    if (to.is_channel() || acked.has(to, seq)) {
       settled.push_back(last);
     } else {
       ++out.kept;
@@ -261,7 +268,7 @@ reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
     last = number(q.getColumn(0));
     const sequence seq{number(q.getColumn(1))};
     const auto to = trusted_address(q.getColumn(2).getString());
-    if (to.is_dead_letters() || acked.has(to, seq)) continue;
+    if (to.is_dead_letters() || to.is_channel() || acked.has(to, seq)) continue;
     const auto column = q.getColumn(4);
     const std::string_view text(column.getText(), static_cast<std::size_t>(column.getBytes()));
     if (text.find("\"expirytime\"") != std::string_view::npos) {
@@ -276,6 +283,19 @@ reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
   if (!young && looked_at == what.limit) out.next = std::to_string(last);
   out.expired = users.take();
   return out;
+}
+
+/// In the transaction that removes them. The seq is the version too, so that the mark only rises.
+void sqlite_reaper::note_gone(const address& channel, sequence seq) {
+  const cursor_record mark{gone_key(channel), cursor(seq, {}), {}, {}, seq.value};
+  std::string bytes;
+  encode_cursor(mark, bytes);
+  auto& q = sql_->gone_mark;
+  q.reset();
+  q.bind(1, std::string(mark.user.text()));
+  q.bind(2, as_stored(mark.version));
+  q.bindNoCopy(3, static_cast<const void*>(bytes.data()), static_cast<int>(bytes.size()));
+  q.exec();
 }
 
 bool sqlite_reaper::waits_for_indexes(const reap_step& what) {

@@ -36,6 +36,7 @@ public:
 private:
   struct statements;
   class acked_by_user;
+  void note_gone(const address& channel, sequence seq);
   void forget_places(std::uint64_t address, std::uint64_t first_seq, const std::vector<std::uint64_t>& rows);
 
   const cursor_book& cursors_;

@@ -56,12 +56,36 @@ TEST(address, refuses_bad_ids_and_says_why) {
 }
 
 TEST(address, parse_refuses_other_kinds_and_cannot_reach_the_dead_letters) {
-  for (const std::string text : {"", "alice", "role:admin", "User:1", ":1", "user:"}) EXPECT_FALSE(address::parse(text)) << text;
+  for (const std::string text :
+       {"", "alice", "rolle:admin", "User:1", ":1", "user:", "role:", "topic:\n", "all:", "all:x", "reader:all\nx", "gone:all"})
+    EXPECT_FALSE(address::parse(text)) << text;
   EXPECT_FALSE(address::parse(address::dead_letters().text()));
   EXPECT_TRUE(address::dead_letters().is_dead_letters());
   EXPECT_FALSE(address::dead_letters().is_user());
   EXPECT_EQ(trusted_address(std::string(address::dead_letters().text())), address::dead_letters());
   EXPECT_EQ(trusted_address("user:a:b").id(), "a:b");
+}
+
+TEST(address, channels_are_roles_groups_topics_and_all) {
+  for (const std::string text : {"role:admin", "group:a/b", "topic:sales:eu", "all"}) {
+    const auto x = address::parse(text);
+    ASSERT_TRUE(x) << text;
+    EXPECT_EQ(x->text(), text);
+    EXPECT_TRUE(x->is_channel());
+    EXPECT_FALSE(x->is_user());
+    EXPECT_EQ(trusted_address(text).kind(), x->kind());
+  }
+  EXPECT_EQ(address::all().kind(), "all");
+  EXPECT_EQ(address::all().id(), "");
+  EXPECT_FALSE(address::user("all")->is_channel());
+}
+
+TEST(address, the_key_of_a_reader_is_nobodys_address_and_no_other_readers) {
+  const auto a = reader_key(address::parse("role:a").value(), "b"), b = reader_key(address::all(), "a");
+  EXPECT_NE(a, b);
+  EXPECT_FALSE(address::parse(a.text()));
+  EXPECT_FALSE(a.is_channel());
+  EXPECT_NE(gone_key(address::all()), b);
 }
 
 TEST(address, murmur2_equals_kafkas_java_client) {

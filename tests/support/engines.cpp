@@ -183,6 +183,13 @@ result<stored_page> read(engines& from, const address& who, sequence after, std:
   return found.wait();
 }
 
+result<std::vector<cursor_record>> cursors(engines& from, std::vector<address> keys) {
+  const answer<std::vector<cursor_record>> found;
+  from.store->cursors(std::move(keys), found.taker());
+  from.run();
+  return found.wait();
+}
+
 result<stored_places> locate(engines& from, const address& who, std::vector<sequence> seqs) {
   const answer<stored_places> found;
   from.store->locate(who, std::move(seqs), found.taker());

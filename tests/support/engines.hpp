@@ -106,6 +106,7 @@ result<std::vector<appended>> append(engines& to, std::vector<log_entry> entries
 result<void> write(engines& to, store_batch batch, urgency when = urgency::now);
 result<stored_mailbox> load(engines& from, const address& who, std::size_t limit = 100);
 result<stored_page> read(engines& from, const address& who, sequence after, std::size_t limit = 100);
+result<std::vector<cursor_record>> cursors(engines& from, std::vector<address> keys);
 result<stored_places> locate(engines& from, const address& who, std::vector<sequence> seqs);
 result<stored_history> history(engines& from, const address& who, history_query query = {});
 result<reaped> reap(engines& in, reap_step step);

@@ -206,6 +206,16 @@ void memory_store::load(address user, std::size_t limit, store_done<stored_mailb
   });
 }
 
+void memory_store::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {
+  read_later([this, keys = std::move(keys), done = std::move(done)](const std::optional<failure>& why) {
+    if (why) return done(*why);
+    std::vector<cursor_record> out;
+    out.reserve(keys.size());
+    for (const auto& key : keys) out.push_back(record_of(key));
+    done(std::move(out));
+  });
+}
+
 void memory_store::locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) {
   read_later([this, user = std::move(user), seqs = std::move(seqs), done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
@@ -224,8 +234,9 @@ void memory_store::history(address user, history_query query, store_done<stored_
   read_later([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
     stored_history out;
-    out.acked = record_of(user).acked;
-    out.inbox = inbox_of(user);
+    const auto& whose = query.reader.empty() ? user : query.reader;
+    out.acked = record_of(whose).acked;
+    out.inbox = inbox_of(whose);
     for (auto& x : messages_of(user, query.after)) {
       if ((query.before && x->seq >= query.before) || x->appended < query.since || (query.until.value != 0 && x->appended >= query.until)) continue;
       out.messages.push_back(std::move(x));
@@ -236,8 +247,12 @@ void memory_store::history(address user, history_query query, store_done<stored_
       out.messages.erase(out.messages.begin(), out.messages.begin() + over);
     else
       out.messages.erase(out.messages.end() - over, out.messages.end());
-    const std::lock_guard lock(mutex_);
-    out.gone_to = gone_to_[shard_of(user, shards_)];
+    if (user.is_channel()) {
+      out.gone_to = record_of(gone_key(user)).acked.floor();
+    } else {
+      const std::lock_guard lock(mutex_);
+      out.gone_to = gone_to_[shard_of(user, shards_)];
+    }
     done(std::move(out));
   });
 }
@@ -262,7 +277,7 @@ reaped memory_store::find_expired(const reap_step& step) const {
   for (const auto& x : older_than(named ? unix_ms{INT64_MAX} : step.before)) {
     const auto expires = x->what->expires;
     if (named ? expires.value == 0 || expires >= step.before : expires > step.now) continue;
-    if (record_of(x->to).acked.is_acked(x->seq)) continue;
+    if (x->to.is_channel() || record_of(x->to).acked.is_acked(x->seq)) continue;
     ++out.kept;
     auto found = std::find_if(out.expired.begin(), out.expired.end(), [&](const overdue& y) { return y.user == x->to; });
     if (found == out.expired.end()) found = out.expired.insert(found, {x->to, x->seq, x->seq});
@@ -303,7 +318,7 @@ reaped memory_store::reap_some(const reap_step& step) {
     const auto& x = **at;
     const auto shard = shard_of(x.to, shards_);
     const bool may_be_read_again = x.seq.offset() >= positions()[static_cast<std::uint32_t>(shard)].next_offset;
-    if (may_be_read_again || !record_of(x.to).acked.is_acked(x.seq)) {
+    if (may_be_read_again || (!x.to.is_channel() && !record_of(x.to).acked.is_acked(x.seq))) {
       ++out.kept;
       continue;
     }
@@ -311,6 +326,10 @@ reaped memory_store::reap_some(const reap_step& step) {
     if (shared_) shared_->forget(x);
     const std::lock_guard lock(mutex_);
     gone_to_[shard] = std::max(gone_to_[shard], x.seq);
+    if (x.to.is_channel()) {
+      auto& mark = cursors_[gone_key(x.to)];
+      mark = {gone_key(x.to), cursor(std::max(mark.acked.floor(), x.seq), {}), {}, {}, x.seq.value};
+    }
     if (!shared_) messages_[x.to].erase(x.seq);
   }
   return out;
@@ -326,7 +345,9 @@ void memory_store::reap(reap_step step, store_done<reaped> done) {
 void memory_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   read_later([this, user = std::move(user), after, limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
-    done(page_of(user, after, limit));
+    auto page = page_of(user, after, limit);
+    if (user.is_channel()) page.gone_to = record_of(gone_key(user)).acked.floor();
+    done(std::move(page));
   });
 }
 

@@ -45,6 +45,7 @@ public:
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;
   void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
+  void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) override;
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
   void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) override;
   void history(address user, history_query query, store_done<stored_history> done) override;

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a reader's next messages are: in memory, or a page of the store that is shared by those who stand at the same place.
+#include "runtime/channel.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace doorstep {
+
+namespace {
+constexpr std::uint32_t bit(std::size_t i) { return std::uint32_t{1} << i; }
+bool is_above(sequence x, const message_ptr& y) { return x < y->seq; }
+}  // namespace
+
+/// The i-th message after the reader's floor, counting settled ones; null where there is none, or it is not in memory.
+const message_ptr* channel::at(const reader& r, std::size_t i) const {
+  if (r.behind) {
+    if (!r.behind->page || r.at + i >= r.behind->page->size()) return nullptr;
+    return &(*r.behind->page)[r.at + i];
+  }
+  const auto place = r.at + i - first_;
+  return place < recent_.size() ? &recent_[place] : nullptr;
+}
+
+channel::catch_up& channel::make_behind(reader& r) {
+  if (!r.behind) {
+    r.behind = std::make_unique<catch_up>();
+    ++behind_;
+  }
+  return *r.behind;
+}
+
+void channel::drop_behind(reader& r) {
+  if (!r.behind) return;
+  r.behind.reset();
+  --behind_;
+}
+
+/// Finds the reader's place anew by its floor. Nothing is in flight, or what was is noted in `behind` by its seqs.
+void channel::place(reader_id who, steady_time now, channel_effects& out) {
+  auto& r = readers_[who];
+  if (r.floor < recent_after_) {
+    make_behind(r).page = nullptr;
+    want_page(who, now, out);
+    return;
+  }
+  const auto known = r.behind ? std::move(*r.behind) : catch_up{};
+  drop_behind(r);
+  r.at = first_ + static_cast<std::uint64_t>(std::upper_bound(recent_.begin(), recent_.end(), r.floor, is_above) - recent_.begin());
+  restore_marks(r, known.acked, known.sent_upto, known.nacked);
+  fill(who, now, out);
+}
+
+void channel::restore_marks(reader& r, const cursor& acked, sequence sent_upto, const std::vector<sequence>& nacked) {
+  r.settled = r.nacked = 0;
+  r.sent = 0;
+  for (unsigned i = 0; i < window_max; ++i) {
+    const auto* what = at(r, i);
+    if (what == nullptr) break;
+    const auto seq = (*what)->seq;
+    if (seq > r.floor && acked.is_acked(seq)) r.settled |= bit(i);
+    if (std::find(nacked.begin(), nacked.end(), seq) != nacked.end()) r.nacked |= bit(i);
+    if (seq <= sent_upto) r.sent = static_cast<std::uint8_t>(i + 1);
+  }
+  r.asked = std::min(r.asked, r.sent);
+}
+
+/// What its masks say is written down by seqs, as long as the messages are here.
+void channel::fall_behind(reader& r) {
+  catch_up known;
+  known.acked = cursor(r.floor, {});
+  for (unsigned i = 0; i < window_max; ++i) {
+    const auto* what = at(r, i);
+    if (what == nullptr) break;
+    if ((r.settled & bit(i)) != 0) known.acked.ack((*what)->seq);
+    if ((r.nacked & bit(i)) != 0) known.nacked.push_back((*what)->seq);
+    if (i < r.sent) known.sent_upto = (*what)->seq;
+  }
+  make_behind(r) = std::move(known);
+}
+
+/// Many at once: so that looking through the readers costs little a message.
+void channel::evict() {
+  if (recent_.size() <= options_.recent_max && recent_bytes_ <= options_.recent_bytes_max) return;
+  std::size_t count = 0, bytes = 0;
+  while (count < recent_.size() && (recent_.size() - count > options_.recent_max / 2 || recent_bytes_ - bytes > options_.recent_bytes_max / 2))
+    bytes += memory_of(*recent_[count++]);
+  for (auto& r : readers_)
+    if (r.used && r.joined && !r.behind && r.at < first_ + count) fall_behind(r);
+  recent_after_ = recent_[count - 1]->seq;
+  recent_.erase(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(count));
+  recent_bytes_ -= bytes;
+  first_ += count;
+}
+
+/// `older` are all messages above `after` and up to recent_after_. @returns whether there was room.
+bool channel::prepend(const std::vector<message_ptr>& older, sequence after) {
+  const auto begin = std::upper_bound(older.begin(), older.end(), after, is_above);
+  auto end = begin;
+  std::size_t bytes = 0;
+  for (; end != older.end() && (*end)->seq <= recent_after_; ++end) bytes += memory_of(**end);
+  const auto count = static_cast<std::size_t>(end - begin);
+  if (count > 0 && (recent_.size() + count > options_.recent_max / 2 || recent_bytes_ + bytes > options_.recent_bytes_max / 2)) return false;
+  recent_.insert(recent_.begin(), begin, end);
+  first_ -= count;
+  recent_bytes_ += bytes;
+  recent_after_ = after;
+  return true;
+}
+
+// --- the store ----------------------------------------------------------------------------------------------------------------------------
+
+void channel::want_page(reader_id who, steady_time now, channel_effects& out) {
+  auto& r = readers_[who];
+  if (r.behind->asked || r.behind->page) return;
+  if (r.behind->not_before > now) return note_due(r.behind->not_before);
+  r.behind->asked = true;
+  auto& waiting = wanted_pages_[r.floor];
+  if (waiting.empty()) pages_to_read_.push_back(r.floor);
+  waiting.push_back(who);
+  read_next(out);
+}
+
+void channel::read_next(channel_effects& out) {
+  for (; reads_ < reads_max && !pages_to_read_.empty(); pages_to_read_.pop_front(), ++reads_)
+    out.reads.push_back({pages_to_read_.front(), options_.page_max});
+}
+
+void channel::page(sequence after, const stored_page& x, steady_time now, channel_effects& out) {
+  --reads_;
+  auto waiting = wanted_pages_.extract(after);
+  auto messages = x.messages;
+  while (!messages.empty() && messages.back()->seq > x.complete_to) messages.pop_back();
+  // Nothing lies between the page and what is in memory.
+  const bool whole = (!x.more && x.complete_to >= recent_after_) || (!messages.empty() && messages.back()->seq >= recent_after_);
+  if (whole && after < recent_after_) prepend(messages, std::max(after, std::min(x.gone_to, recent_after_)));
+  const auto shared = std::make_shared<const std::vector<message_ptr>>(std::move(messages));
+  if (!waiting.empty()) {
+    for (const auto who : waiting.mapped()) {
+      auto& r = readers_[who];
+      if (!r.used || !r.behind || !r.behind->asked || r.floor != after) continue;
+      r.behind->asked = false;
+      if (x.gone_to > r.floor && !r.unread_past) {
+        const auto upto = shared->empty() ? x.gone_to : std::min(x.gone_to, sequence{shared->front()->seq.value - 1});
+        if (upto > r.floor) {
+          out.gaps.push_back({who, {r.floor.value + 1}, upto});
+          r.floor = upto;
+          make_dirty(who, false);
+        }
+      }
+      r.unread_past = false;
+      const bool greets = std::exchange(r.behind->greets, false);
+      if (r.floor >= recent_after_) {
+        place(who, now, out);
+      } else if (const auto first = std::upper_bound(shared->begin(), shared->end(), r.floor, is_above); first != shared->end()) {
+        r.behind->page = shared;
+        r.at = static_cast<std::uint64_t>(first - shared->begin());
+        restore_marks(r, r.behind->acked, r.behind->sent_upto, r.behind->nacked);
+      } else if (whole) {
+        // Nothing of this channel is left below what is in memory.
+        r.floor = recent_after_;
+        place(who, now, out);
+      } else {
+        r.behind->not_before = now + read_retry;  // the store is not as far yet
+        note_due(r.behind->not_before);
+      }
+      if (greets) push_in_flight(who, 0, out);
+      take_waiting_acks(who, now, out);
+      fill(who, now, out);
+    }
+  }
+  read_next(out);
+}
+
+void channel::page_failed(sequence after, steady_time now) {
+  --reads_;
+  const auto waiting = wanted_pages_.extract(after);
+  if (waiting.empty()) return;
+  for (const auto who : waiting.mapped()) {
+    auto& r = readers_[who];
+    if (!r.used || !r.behind || !r.behind->asked || r.floor != after) continue;
+    r.behind->asked = false;
+    r.behind->not_before = now + read_retry;
+    note_due(r.behind->not_before);
+  }
+}
+
+}  // namespace doorstep
