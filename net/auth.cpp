@@ -2,6 +2,7 @@
 // Tokens are checked from the outside in: size, shape, algorithm, signature, and only then what the claims say.
 #include "net/auth.hpp"
 
+#include "net/claims.hpp"
 #include "net/native_codec.hpp"
 #include "runtime/digest.hpp"
 
@@ -9,7 +10,6 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 
-#include <cmath>
 #include <cstdint>
 #include <optional>
 
@@ -32,33 +32,16 @@ std::optional<json::value> object_part(std::string_view part, json::storage_ptr 
   return value;
 }
 
-/// A NumericDate (RFC 7519, section 2) in whole seconds, within the years anybody means.
-std::optional<std::int64_t> date_of(const json::value& x) {
-  constexpr std::int64_t last = 253'402'300'799;  // the end of the year 9999
-  std::int64_t seconds = 0;
-  if (const auto* whole = x.if_int64()) {
-    seconds = *whole;
-  } else if (const auto* real = x.if_double(); real && *real >= 0 && *real <= static_cast<double>(last)) {
-    seconds = static_cast<std::int64_t>(std::floor(*real));
-  } else {
-    return {};
-  }
-  if (seconds < 0 || seconds > last) return {};
-  return seconds;
-}
-
 }  // namespace
 
 token_verifier token_verifier::open(const auth_config& settings) {
   token_verifier made;
-  made.user_claim_ = settings.user_claim;
-  made.leeway_ = settings.leeway;
-  made.secret_ = settings.hs256_secret;
+  made.settings_ = settings;
   return made;
 }
 
 result<identity> token_verifier::verify(std::string_view token, unix_ms now) const {
-  if (secret_.empty()) return refused("no secret is configured");
+  if (settings_.hs256_secret.empty()) return refused("no secret is configured");
   if (token.size() > token_bytes_max) return refused("the token is over 8 KiB");
   const auto first = token.find('.');
   const auto second = first == token.npos ? first : token.find('.', first + 1);
@@ -73,40 +56,24 @@ result<identity> token_verifier::verify(std::string_view token, unix_ms now) con
   if (head->get_object().contains("crit")) return refused("the token has critical header parameters");
 
   const auto given = base64url_decode(token.substr(second + 1));
-  const auto right = hmac_sha256(secret_, token.substr(0, second));
+  const auto right = hmac_sha256(settings_.hs256_secret, token.substr(0, second));
   if (!given || !equal_in_constant_time(*given, {reinterpret_cast<const char*>(right.data()), right.size()}))
     return refused("the token's signature is not ours");
 
   const auto body = object_part(token.substr(first + 1, second - first - 1), &memory);
   if (!body) return refused("the token's claims are not a JSON object in base64url");
-  const auto& claims = body->get_object();
-  identity who;
-  if (const auto* x = claims.if_contains("exp")) {
-    who.expires_at = date_of(*x);
-    if (!who.expires_at) return refused("the claim exp is not a date");
-    if (now >= end_of(*who.expires_at)) return refused("the token has expired");
-  }
-  if (const auto* x = claims.if_contains("nbf")) {
-    const auto from = date_of(*x);
-    if (!from) return refused("the claim nbf is not a date");
-    if (now.value + leeway_.count() < *from * 1000) return refused("the token is not valid yet");
-  }
-  const auto* user = claims.if_contains(user_claim_);
-  if (!user || !user->is_string()) return refused("the token has no text claim " + user_claim_);
-  who.user = std::string(user->get_string());
-  if (auto to = address::user(who.user); !to) return refused("the claim " + user_claim_ + " cannot be a user: " + to.error().detail);
-  return who;
+  return read_claims(*body, settings_, now);
 }
 
 std::string token_verifier::make_token(std::string_view user, std::chrono::seconds ttl, unix_ms now) const {
   std::string claims = "{";
-  append_quoted(claims, user_claim_);
+  append_quoted(claims, settings_.user_claim);
   claims += ':';
   append_quoted(claims, user);
   const auto issued = now.value / 1000;
   claims += ",\"iat\":" + std::to_string(issued) + ",\"exp\":" + std::to_string(issued + ttl.count()) + '}';
   const auto text = base64url(R"({"alg":"HS256","typ":"JWT"})") + '.' + base64url(claims);
-  const auto signature = hmac_sha256(secret_, text);
+  const auto signature = hmac_sha256(settings_.hs256_secret, text);
   return text + '.' + base64url({reinterpret_cast<const char*>(signature.data()), signature.size()});
 }
 

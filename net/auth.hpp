@@ -27,12 +27,11 @@ public:
   /// A token for tests and `gen-token`: the user claim, iat and exp.
   std::string make_token(std::string_view user, std::chrono::seconds ttl, unix_ms now) const;
   /// The last moment at which verify() takes a token that expires then.
-  unix_ms end_of(std::int64_t expires_at) const { return {expires_at * 1000 + leeway_.count()}; }
-  bool has_secret() const { return !secret_.empty(); }
+  unix_ms end_of(std::int64_t expires_at) const { return {expires_at * 1000 + settings_.leeway.count()}; }
+  bool has_secret() const { return !settings_.hs256_secret.empty(); }
 
 private:
-  std::string secret_, user_claim_;
-  milliseconds leeway_{};
+  auth_config settings_;
 };
 
 class key_ring {

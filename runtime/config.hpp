@@ -45,7 +45,9 @@ struct ws_config {
 struct auth_config {
   std::string hs256_secret;
   std::string hs256_secret_file;
-  std::string user_claim = "sub";
+  std::string user_claim = "sub";  ///< as the next two, a name or a JSON Pointer
+  std::string roles_claim = "roles";
+  std::string groups_claim = "groups";
   milliseconds leeway{30'000};
 };
 

@@ -59,6 +59,10 @@ std::string check_pointer(sv text) {
 
 std::string check_present(sv text) { return text.empty() ? "must not be empty" : ""; }
 
+std::string check_claims(sv text) { return text.starts_with('/') ? check_pointer(text) : ""; }
+
+std::string check_claim(sv text) { return text.empty() ? "must not be empty" : check_claims(text); }
+
 std::string check_api_key(sv text) {
   if (text.size() < 16) return "is shorter than 16 bytes";
   const bool visible = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
@@ -198,7 +202,11 @@ constexpr option options[] = {
                 "The secret that clients' tokens (JWT, HS256) are signed with, at least 32 bytes.", check_secret)),
     text("auth.hs256_secret_file", in<&c::auth, &auth_config::hs256_secret_file>,
          "A file with that secret instead; the line's end is not part of it."),
-    text("auth.user_claim", in<&c::auth, &auth_config::user_claim>, "The claim of the token that names the user.", check_present),
+    text("auth.user_claim", in<&c::auth, &auth_config::user_claim>,
+         "The claim of the token that names the user: a name, or a JSON Pointer such as \"/realm/user\".", check_claim),
+    text("auth.roles_claim", in<&c::auth, &auth_config::roles_claim>,
+         "The claim that lists the user's roles: an array, or text with blanks or commas between them. Empty = none.", check_claims),
+    text("auth.groups_claim", in<&c::auth, &auth_config::groups_claim>, "The claim that lists the user's groups, in the same way.", check_claims),
     duration("auth.leeway", in<&c::auth, &auth_config::leeway>, 0, 10 * minute, "How far the clocks of token makers may be off."),
 
     count("delivery.window", in<&c::delivery, &delivery_config::window>, 1, 10'000,

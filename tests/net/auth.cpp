@@ -50,6 +50,41 @@ TEST(token_verifier, takes_the_example_of_jwt_io) {
   EXPECT_FALSE(who->expires_at);
 }
 
+auth_config claim_settings() {
+  auth_config settings;
+  settings.hs256_secret = secret;
+  settings.user_claim = "/who/id";
+  settings.roles_claim = "/realm~1access/roles";
+  settings.groups_claim = "teams";
+  return settings;
+}
+
+TEST(token_verifier, maps_nested_claims_lists_and_texts_to_roles_and_groups) {
+  const auto x = token_verifier::open(claim_settings());
+  const auto who =
+      x.verify(token_of(hs256, R"({"who":{"id":"ann"},"realm/access":{"roles":["viewer","admin","viewer",""]},"teams":"blue, red blue"})"), now);
+  ASSERT_TRUE(who) << who.error().detail;
+  EXPECT_EQ(who->user, "ann");
+  EXPECT_THAT(who->roles, testing::ElementsAre("admin", "viewer"));
+  EXPECT_THAT(who->groups, testing::ElementsAre("blue", "red"));
+}
+
+TEST(token_verifier, takes_a_token_without_roles_as_one_that_has_none) {
+  const auto who = token_verifier::open(claim_settings()).verify(token_of(hs256, R"({"who":{"id":"ann"},"teams":null})"), now);
+  ASSERT_TRUE(who) << who.error().detail;
+  EXPECT_TRUE(who->roles.empty());
+  EXPECT_TRUE(who->groups.empty());
+}
+
+TEST(token_verifier, refuses_roles_of_another_kind) {
+  const auto x = token_verifier::open(claim_settings());
+  for (const char* teams : {"7", "true", "{}", "[1]", "[\"a\",null]", "[\"a\\u0000b\"]"}) {
+    const auto who = x.verify(token_of(hs256, std::string(R"({"who":{"id":"ann"},"teams":)") + teams + "}"), now);
+    ASSERT_FALSE(who) << teams;
+    EXPECT_THAT(who.error().detail, HasSubstr("the claim teams")) << teams;
+  }
+}
+
 struct refused_case {
   const char* what;
   std::string token;
