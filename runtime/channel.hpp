@@ -174,8 +174,10 @@ private:
     std::uint16_t sessions = 0;
     std::uint8_t sent = 0, asked = 0;  ///< places up to the last one pushed; those whose ack is due at `due`
     std::uint8_t failures = 0;         ///< of the message at bit 0
-    bool used : 1 = false, loaded : 1 = false, joined : 1 = false, fresh : 1 = false, dirty : 1 = false, saving : 1 = false, unsaved_push : 1 = false,
-                unread_past : 1 = false;  ///< it was promised nothing of what is before its first cursor
+    bool used = false, loaded = false, joined = false;
+    bool fresh = false;  ///< its first cursor is not durable yet
+    bool dirty = false, saving = false, unsaved_push = false;
+    bool unread_past = false;  ///< it was promised nothing of what is before its first cursor
   };
   struct user_hash {
     using is_transparent = void;
