@@ -78,7 +78,8 @@ struct house::impl {
     }
     auto make_reloader = &doorstep::reloader;
     caf::actor_config plain_too, plain_as_well;
-    reloader = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_as_well, make_reloader, &parts, router);
+    reloader = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_as_well, make_reloader, &parts, router,
+                                                           std::function<void()>([this] { caf::anon_send(node, join_channels{}); }));
     auto make_node = &doorstep::node;
     node = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain_too, make_node,
                                                        node_birth{writers, shards, router, reaper, mirror, std::move(fatal)});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Read this first: who there is and what each understands, in the data's order. Messages: actors/messages.hpp.
-// SHARD, MAILBOX, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp), REAPER, MIRROR and
+// SHARD, MAILBOX, CHANNEL, SESSION and WRITER run on the lanes of the sockets, PARTITION and ROUTER on a lane of their own (actors/lane.hpp), REAPER, MIRROR and
 // RELOADER on CAF's scheduler.
 #pragma once
 
@@ -27,17 +27,20 @@ using router_actor = caf::typed_actor<caf::reacts_to<route_records>, caf::reacts
 using reloader_actor = caf::typed_actor<caf::reacts_to<reload>>;
 
 /// Gathers writes of its lane into one store batch a turn.
-using writer_actor = caf::typed_actor<caf::reacts_to<save_cursor>,    // from MAILBOX; answered with cursor_saved
-                                      caf::reacts_to<save_shard>,     // from SHARD; answered with shard_saved
-                                      caf::reacts_to<settle_writes>,  // from a MAILBOX that replaces one that died; answered with writes_settled
-                                      caf::reacts_to<flush_writes>,
-                                      caf::reacts_to<write_finished>,  // from the store's thread
-                                      caf::replies_to<look>::with<actor_report>>;
+using writer_actor =
+    caf::typed_actor<caf::reacts_to<save_cursor>,    // from MAILBOX; answered with cursor_saved
+                     caf::reacts_to<save_shard>,     // from SHARD; answered with shard_saved
+                     caf::reacts_to<save_readers>,   // from CHANNEL; answered with readers_saved
+                     caf::reacts_to<settle_writes>,  // from a MAILBOX or CHANNEL that replaces one that died; answered with writes_settled
+                     caf::reacts_to<flush_writes>,
+                     caf::reacts_to<write_finished>,  // from the store's thread
+                     caf::replies_to<look>::with<actor_report>>;
 
 /// One shard of the mailbox log: owns and supervises the mailboxes of its users.
 using shard_actor =
     caf::typed_actor<caf::reacts_to<take_logged>,    // from the log's thread
                      caf::reacts_to<attach>,         // from SESSION, handed on to MAILBOX
+                     caf::reacts_to<attach_reader>,  // from SESSION, handed on to CHANNEL
                      caf::reacts_to<judge_expired>,  // from REAPER, handed on to MAILBOX
                      caf::reacts_to<shard_saved>, caf::reacts_to<offer_passivation>, caf::reacts_to<begin_drain>, caf::reacts_to<alarm>,
                      caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
@@ -52,6 +55,15 @@ using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
                                        caf::reacts_to<newest_read>, caf::reacts_to<unread_counted>, caf::reacts_to<places_read>,
                                        caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>, caf::reacts_to<drain>,
                                        caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+
+/// One address with many readers.
+using channel_actor = caf::typed_actor<caf::reacts_to<deliver>,
+                                       caf::reacts_to<attach_reader>,  // answered to the session with reader_attached
+                                       caf::reacts_to<detach_reader>, caf::reacts_to<ack_reader>, caf::reacts_to<nack_messages>,
+                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<cursors_read>,  // from the store's thread, as are the next two
+                                       caf::reacts_to<recent_read>, caf::reacts_to<newest_read>, caf::reacts_to<readers_saved>, caf::reacts_to<alarm>,
+                                       caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look>::with<actor_report>>;
 
 /// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step.
 /// One for all shards.
@@ -69,7 +81,11 @@ using session_actor =
                      caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
                      caf::reacts_to<attached>,  // from MAILBOX
                      caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
-                     caf::reacts_to<history_read>,  // from the store's thread
+                     caf::reacts_to<reader_attached>,  // from CHANNEL, as are the next three
+                     caf::reacts_to<reader_acked>, caf::reacts_to<reader_gap>, caf::reacts_to<channel_gone>,
+                     caf::reacts_to<reader_refused>,  // from SHARD
+                     caf::reacts_to<join_channels>,   // from NODE
+                     caf::reacts_to<history_read>,    // from the store's thread
                      caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

@@ -144,6 +144,73 @@ struct acks_saved {
   std::vector<server::receipt> receipts;
 };
 
+// --- SESSION <-> SHARD <-> CHANNEL --------------------------------------------------------------------------------------------------------
+
+/// A session wants to read a channel. Goes through the SHARD, which owns the map of channels.
+struct attach_reader {
+  caf::strong_actor_ptr session;
+  address channel;
+  std::string user;
+  sequence resume;
+  std::shared_ptr<outlet> out;  ///< touched on its lane only
+  lane* where = nullptr;
+};
+/// CHANNEL -> SESSION: the reader's cursor is durable, from here on it is owed what comes.
+struct reader_attached {
+  caf::strong_actor_ptr channel;
+  address of;
+  sequence floor;
+};
+/// SHARD -> SESSION: not now.
+struct reader_refused {
+  address of;
+  failure why;
+};
+struct detach_reader {};
+/// CHANNEL -> SESSION: it failed; it is made anew for who attaches again.
+struct channel_gone {
+  address of;
+};
+/// `token` comes back with reader_acked, once what it settled is durable.
+struct ack_reader {
+  std::uint64_t token = 0;
+  sequence up_to;
+  std::vector<std::string> ids;
+  bool urgent = false;
+};
+/// `unknown`: ids that are no unacked message of this channel.
+struct reader_acked {
+  address of;
+  std::uint64_t token = 0;
+  sequence up_to;
+  std::vector<std::string> ids, unknown;
+};
+/// Messages that retention took before the reader had them.
+struct reader_gap {
+  address of;
+  sequence from, to;
+};
+/// NODE -> SESSION: rules name channels that none named before.
+struct join_channels {};
+/// What the store says of cursors that a CHANNEL asked for.
+struct cursors_read {
+  std::vector<std::uint32_t> who;
+  result<std::vector<cursor_record>> what;
+};
+struct recent_read {
+  sequence after;
+  result<stored_page> page;
+};
+/// CHANNEL -> WRITER; answered with readers_saved.
+struct save_readers {
+  std::vector<cursor_record> records;
+  std::vector<dead_letter> dead;
+  urgency when = urgency::soon;
+};
+struct readers_saved {
+  bool durable = false;
+};
+
 // --- socket -> SESSION --------------------------------------------------------------------------------------------------------------------
 
 struct client_connected {
@@ -311,6 +378,19 @@ DOORSTEP_LOCAL_MESSAGE(extend_deadlines)
 DOORSTEP_LOCAL_MESSAGE(change_inbox)
 DOORSTEP_LOCAL_MESSAGE(inbox_answered)
 DOORSTEP_LOCAL_MESSAGE(acks_saved)
+DOORSTEP_LOCAL_MESSAGE(attach_reader)
+DOORSTEP_LOCAL_MESSAGE(reader_attached)
+DOORSTEP_LOCAL_MESSAGE(reader_refused)
+DOORSTEP_LOCAL_MESSAGE(detach_reader)
+DOORSTEP_LOCAL_MESSAGE(channel_gone)
+DOORSTEP_LOCAL_MESSAGE(ack_reader)
+DOORSTEP_LOCAL_MESSAGE(reader_acked)
+DOORSTEP_LOCAL_MESSAGE(reader_gap)
+DOORSTEP_LOCAL_MESSAGE(join_channels)
+DOORSTEP_LOCAL_MESSAGE(cursors_read)
+DOORSTEP_LOCAL_MESSAGE(recent_read)
+DOORSTEP_LOCAL_MESSAGE(save_readers)
+DOORSTEP_LOCAL_MESSAGE(readers_saved)
 DOORSTEP_LOCAL_MESSAGE(client_connected)
 DOORSTEP_LOCAL_MESSAGE(client_said)
 DOORSTEP_LOCAL_MESSAGE(client_refreshed)

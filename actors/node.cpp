@@ -89,6 +89,9 @@ node_actor::behavior_type node(node_self self, node_birth birth) {
       [=](const send_away& x) {
         for (const auto& [address, who] : self->state.sessions) self->send(who, x);
       },
+      [=](join_channels x) {
+        for (const auto& [address, who] : self->state.sessions) self->send(who, x);
+      },
       [=](drain) -> caf::result<drained> {
         auto& s = self->state;
         s.draining = true;

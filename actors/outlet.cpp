@@ -20,9 +20,18 @@ void outlet::push(const push_messages& x) {
   send(std::move(more));
 }
 
+void outlet::push_shared(const shared_push_ptr& x) {
+  if (!socket_) return;
+  if (open_)
+    socket_->push_shared(*x);
+  else
+    held_shared_.push_back(x);
+}
+
 void outlet::open() {
   open_ = true;
   for (const auto& x : std::exchange(held_, {})) push(x);
+  for (const auto& x : std::exchange(held_shared_, {})) push_shared(x);
 }
 
 void outlet::send(std::vector<server::event> events) {
@@ -37,7 +46,13 @@ bool outlet::add_receipts(const std::vector<server::receipt>& receipts) {
       now.push_back(r);
       continue;
     }
-    if (!r.up_to.empty() && (later_.up_to.empty() || later_.up_to.front().second < r.up_to.front().second)) later_.up_to = r.up_to;
+    for (const auto& [of, seq] : r.up_to) {
+      const auto known = std::find_if(later_.up_to.begin(), later_.up_to.end(), [&of = of](const auto& x) { return x.first == of; });
+      if (known == later_.up_to.end())
+        later_.up_to.emplace_back(of, seq);
+      else
+        known->second = std::max(known->second, seq);
+    }
     later_.ids.insert(later_.ids.end(), r.ids.begin(), r.ids.end());
   }
   if (!now.empty()) {

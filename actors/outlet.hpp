@@ -18,6 +18,8 @@ public:
 
   /// Before open() it is kept: the client's first frame is `connected`.
   void push(const push_messages& x);
+  /// A message of a channel; the same that others get.
+  void push_shared(const shared_push_ptr& x);
   /// The client has been greeted.
   void open();
   /// Events of the SESSION itself.
@@ -38,6 +40,9 @@ public:
     box_ = std::move(box);
   }
   void detach() { box_.reset(); }
+  /// Ids of an ack may be a channel's: the SESSION has to look.
+  void note_channels(bool any) { channels_ = any; }
+  bool reads_channels() const { return channels_; }
   void command_sent() { ++commands_waiting_; }
   void command_taken() { --commands_waiting_; }
   bool may_go_direct() const { return box_ && commands_waiting_ == 0; }
@@ -51,12 +56,13 @@ public:
 private:
   std::shared_ptr<connection> socket_;
   sequence seen_;
-  bool open_ = false;
+  bool open_ = false, channels_ = false;
   std::uint32_t commands_waiting_ = 0;
   caf::strong_actor_ptr box_;  ///< null until attached
   address user_;
-  server::receipt later_;            ///< receipts that ride on the next frame
-  std::vector<push_messages> held_;  ///< before open(); a mailbox's window bounds it
+  server::receipt later_;                     ///< receipts that ride on the next frame
+  std::vector<push_messages> held_;           ///< before open(); a mailbox's window bounds it
+  std::vector<shared_push_ptr> held_shared_;  ///< likewise, of channels
 };
 
 }  // namespace doorstep

@@ -24,7 +24,8 @@ void refuse(const reload& x, const failure& why) {
   x.done(why);
 }
 
-void begin(reloader_actor::pointer self, const services& parts, const router_actor& router, const reload& x) {
+void begin(reloader_actor::pointer self, const services& parts, const router_actor& router, const std::function<void()>& channels_changed,
+           const reload& x) {
   if (!parts.read_again) return refuse(x, {ec::unsupported, "this server cannot read its configuration again", {}});
   auto found = parts.read_again();
   if (!found) return refuse(x, found.error());
@@ -33,6 +34,7 @@ void begin(reloader_actor::pointer self, const services& parts, const router_act
   self->request(router, caf::infinite, use_routes{found->routes})
       .then([=, live = parts.routes, next = found->routes, changed = std::move(changed)](const routes_in_use& now) {
         live->use(next);
+        channels_changed();
         log_line(log_level::info, "routes", "reloaded").with("routes", now.count).with("needs_restart", list_of(changed));
         x.done("{\"routes\":" + std::to_string(now.count) + ",\"needs_restart\":[" + list_of(changed) + "]}");
       });
@@ -40,8 +42,9 @@ void begin(reloader_actor::pointer self, const services& parts, const router_act
 
 }  // namespace
 
-reloader_actor::behavior_type reloader(reloader_actor::pointer self, const services* parts, router_actor router) {
-  return {[=](const reload& x) { begin(self, *parts, router, x); }};
+reloader_actor::behavior_type reloader(reloader_actor::pointer self, const services* parts, router_actor router,
+                                       std::function<void()> channels_changed) {
+  return {[=](const reload& x) { begin(self, *parts, router, channels_changed, x); }};
 }
 
 }  // namespace doorstep

@@ -6,8 +6,12 @@
 #include "actors/interfaces.hpp"
 #include "actors/services.hpp"
 
+#include <functional>
+
 namespace doorstep {
 
-reloader_actor::behavior_type reloader(reloader_actor::pointer self, const services* parts, router_actor router);
+/// @param channels_changed called when other rules hold: they may name channels that none named before
+reloader_actor::behavior_type reloader(reloader_actor::pointer self, const services* parts, router_actor router,
+                                       std::function<void()> channels_changed);
 
 }  // namespace doorstep

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/session.hpp"
 
+#include "actors/session_channels.hpp"
 #include "runtime/log.hpp"
 
 #include <caf/send.hpp>
@@ -43,7 +44,8 @@ private:
   bool hand_on(std::vector<client::command>& what) {
     if (what.size() != 1 || !out_->may_go_direct()) return false;
     auto* ack = std::get_if<client::ack>(&what.front());
-    if (ack == nullptr || ack->up_to.size() != 1 || ack->up_to.front().first != out_->user()) return false;
+    if (ack == nullptr || (out_->reads_channels() && !ack->ids.empty()) || ack->up_to.size() != 1 || ack->up_to.front().first != out_->user())
+      return false;
     out_->box()->enqueue(caf::make_mailbox_element(caf::actor_cast<caf::strong_actor_ptr>(who_), caf::make_message_id(), {},
                                                    ack_messages{ack->id, ack->up_to.front().second, std::move(ack->ids)}),
                          nullptr);
@@ -93,6 +95,7 @@ public:
     state_.request = x.request;
     for (const auto& [of, seq] : x.request.resume)
       if (of == state_.user) out().note_seen(seq);
+    channels().look();
     attach_to_mailbox();
   }
 
@@ -106,7 +109,17 @@ public:
     state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
     out().attach(state_.user, x.mailbox);
     self_->monitor(state_.box);
-    if (!std::exchange(state_.greeted, true)) greet(x);
+    if (!state_.greeted) state_.hello = x;
+    greet_when_complete();
+    if (!state_.greeted) return;
+    for (const auto& command : std::exchange(state_.early, {})) said(command);
+  }
+
+  /// Who is greeted with a channel is owed what comes there from then on: so the greeting waits until all have answered.
+  void greet_when_complete() {
+    if (state_.greeted || !state_.hello || !state_.channels.is_settled()) return;
+    state_.greeted = true;
+    greet(*std::exchange(state_.hello, std::nullopt));
     for (const auto& command : std::exchange(state_.early, {})) said(command);
   }
 
@@ -121,8 +134,11 @@ public:
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
+    std::vector<server::event> of_channels;
+    channels().greet(hello, of_channels);
     std::vector<server::event> events{std::move(hello)};
     if (state_.request.counts) events.push_back(x.counts);
+    events.insert(events.end(), of_channels.begin(), of_channels.end());
     out().send(std::move(events));
     out().open();
   }
@@ -130,11 +146,13 @@ public:
   /// The mailbox failed and is made anew: this session asks for it again, as a client that reconnects would.
   void mailbox_gone() {
     state_.box = nullptr;
+    state_.hello.reset();
     out().detach();
     ring(reattach_delay);
   }
 
-  void receipts(const acks_saved& x) {
+  void receipts(acks_saved x) {
+    for (auto& receipt : x.receipts) channels().fold(receipt);
     if (out().add_receipts(x.receipts)) ring(parts_.options.delivery.receipt_delay);
   }
 
@@ -146,6 +164,7 @@ public:
 
   void rang() {
     state_.rings = false;
+    channels().attach_missing();
     if (!state_.box && !state_.user.empty()) {
       attach_to_mailbox();
       return;
@@ -154,7 +173,7 @@ public:
   }
 
   void said(const client::command& x) {
-    if (state_.box) {
+    if (state_.box && state_.greeted) {
       std::visit([this](const auto& what) { on(what); }, x);
     } else if (state_.early.size() < early_max) {
       state_.early.push_back(x);
@@ -165,12 +184,14 @@ public:
 
   void reply_error(request_id id, failure what) { out().send({server::error{id, std::move(what)}}); }
 
+  session_channels channels() { return {self_, parts_}; }
   outlet& out() { return *state_.out; }
   session_state& state() { return state_; }
   session_self* self() { return self_; }
 
   void leave() {
     if (state_.box) self_->send(state_.box, detach{});
+    channels().leave_all();
     out().forget();
     self_->quit();
   }
@@ -185,20 +206,25 @@ private:
   void on(const client::pong&) {}
   void on(const client::ping& x) { out().send({server::pong{x.id}}); }
   void on(const client::refresh&) {}  // verified by the net floor, which calls refreshed()
+  void on(const client::subscribe& x) { channels().subscribe(x); }
+  void on(const client::unsubscribe& x) { channels().unsubscribe(x); }
   void on(const client::unsupported& x) { reply_error(x.id, {ec::unsupported, x.what + " is not offered by this server", x.what}); }
 
   void on(const client::ack& x) {
+    if (!state_.channels.all.empty()) return channels().ack(x);
     const auto up_to = own(x.up_to, x.id, "ack.up_to");
     if (up_to) self_->send(state_.box, ack_messages{x.id, *up_to, x.ids});
   }
 
   void on(const client::nack& x) {
     self_->send(state_.box, nack_messages{x.id, x.ids, x.reason, x.retry_in});
+    channels().tell(nack_messages{x.id, x.ids, x.reason, x.retry_in});
     done(x.id);
   }
 
   void on(const client::in_progress& x) {
     self_->send(state_.box, extend_deadlines{x.ids});
+    channels().tell(extend_deadlines{x.ids});
     done(x.id);
   }
 
@@ -214,11 +240,15 @@ private:
   }
 
   void on(const client::history& x) {
+    auto what = x.what;
     if (x.of != state_.user) {
-      reply_error(x.id, {ec::forbidden, "only the history of your own address", "history.address"});
-      return;
+      if (state_.channels.find(x.of) == nullptr) {
+        channels().refuse_foreign(x.id, "history.address");
+        return;
+      }
+      what.reader = reader_key(x.of, state_.who.user);
     }
-    parts_.store.history(x.of, x.what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
+    parts_.store.history(x.of, what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = what](result<stored_history> what) {
       caf::anon_send(me, history_read{id, query, std::move(what)});
     });
   }
@@ -238,7 +268,7 @@ private:
     sequence found;
     for (const auto& [of, seq] : named) {
       if (of != state_.user) {
-        reply_error(id, {ec::forbidden, "not an address of this session", field});
+        channels().refuse_foreign(id, field);
         return std::nullopt;
       }
       found = std::max(found, seq);
@@ -267,6 +297,7 @@ session_actor::behavior_type make_behavior() {
       [](const client_refreshed& x) {
         turn now;
         now.state().who = x.who;
+        now.channels().look();
         now.out().send({server::done{x.request}});
       },
       [](client_gone) { turn{}.leave(); },
@@ -274,6 +305,19 @@ session_actor::behavior_type make_behavior() {
       [](const not_attached& x) { turn{}.refused(x); },
       [](const push_messages& x) { running<session_self>()->state.out->push(x); },
       [](const acks_saved& x) { turn{}.receipts(x); },
+      [](const reader_attached& x) {
+        turn now;
+        now.channels().attached(x);
+        now.greet_when_complete();
+      },
+      [](const reader_acked& x) { turn{}.channels().answered(x); },
+      [](const reader_gap& x) { turn{}.channels().gap(x); },
+      [](const channel_gone& x) { turn{}.channels().failed(x.of); },
+      [](const reader_refused& x) {
+        turn now;
+        if (auto why = now.channels().refused(x)) now.refused({std::move(*why)});
+      },
+      [](join_channels) { turn{}.channels().look(); },
       [](const inbox_answered& x) { turn{}.answered(x); },
       [](const history_read& x) {
         turn now;

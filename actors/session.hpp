@@ -4,6 +4,7 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
+#include "actors/memberships.hpp"
 #include "actors/outlet.hpp"
 #include "actors/services.hpp"
 #include "net/connection.hpp"
@@ -11,6 +12,7 @@
 #include <caf/stateful_actor.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,8 @@ struct session_state {
   identity who;
   client::connect request;
   mailbox_actor box;  ///< null until attached
+  memberships channels;
+  std::optional<attached> hello;  ///< the mailbox's, while channels are still to answer
   bool greeted = false, rings = false;
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };

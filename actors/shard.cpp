@@ -154,6 +154,18 @@ public:
     self_->send(entry.box, x);
   }
 
+  void hand_on(const attach_reader& x) {
+    if (state_.draining || failed_too_often(x.channel)) {
+      const auto why = state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this channel failed repeatedly", {}};
+      self_->send(caf::actor_cast<session_actor>(x.session), reader_refused{x.channel, why});
+      return;
+    }
+    auto* entry = state_.channels.find(x.channel);
+    if (entry == nullptr) entry = &open_channel(x.channel);
+    ++entry->sent;
+    self_->send(entry->who, x);
+  }
+
   void wake_overdue(const judge_expired& x) {
     if (state_.draining) return;
     for (const auto& one : x.users) {
@@ -165,6 +177,12 @@ public:
   }
 
   void maybe_passivate(const offer_passivation& x) {
+    if (const auto* entry = state_.channels.find(x.user)) {
+      if (entry->sent != x.seen || self_->current_sender() != entry->who) return;
+      self_->send(entry->who, passivate{});
+      state_.channels.forget(x.user);
+      return finish_drain();
+    }
     const auto found = state_.boxes.find(x.user);
     if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box) return;
     self_->send(found->second.box, passivate{});
@@ -173,19 +191,15 @@ public:
   }
 
   void mailbox_ended(const caf::down_msg& x) {
+    if (const auto channel = state_.channels.ended(x.source)) {
+      if (x.reason && x.reason != caf::exit_reason::user_shutdown) note_failure("channel-failed", "channel", *channel, x.reason);
+      return finish_drain();
+    }
     const auto owner = state_.owners.find(x.source);
     if (owner == state_.owners.end()) return;
     const auto user = owner->second;
     const auto found = state_.boxes.find(user);
-    if (x.reason && x.reason != caf::exit_reason::user_shutdown) {
-      // It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown, and it also read ahead from
-      // the store: all that the log holds now counts as pushed.
-      state_.takeover = std::max(state_.takeover, log_end());
-      note_death(user);
-      ++state_.restarts;
-      parts_.counts.actor_restarts.add();
-      log_line(log_level::error, "shard", "mailbox-failed").with("user", user.text()).with("why", caf::to_string(x.reason));
-    }
+    if (x.reason && x.reason != caf::exit_reason::user_shutdown) note_failure("mailbox-failed", "user", user, x.reason);
     forget(found);
     finish_drain();
   }
@@ -196,6 +210,7 @@ public:
     state_.drain_asked_by = x.node;
     parts_.log.close_shard(state_.birth.id);
     for (auto& [user, entry] : state_.boxes) self_->send(entry.box, drain{});
+    for (const auto& [of, entry] : state_.channels.all()) self_->send(entry.who, drain{});
     save();
     finish_drain();
   }
@@ -232,6 +247,31 @@ private:
       ++x->sent;
       self_->send(x->box, deliver{std::exchange(x->outgoing, {})});
     }
+    if (!state_.channels.empty()) state_.channels.deliver_outgoing(self_);
+  }
+
+  /// It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown, and it also read ahead from
+  /// the store: all that the log holds now counts as pushed.
+  void note_failure(std::string_view what, std::string_view kind, const address& of, const caf::error& why) {
+    state_.takeover = std::max(state_.takeover, log_end());
+    note_death(of);
+    ++state_.restarts;
+    parts_.counts.actor_restarts.add();
+    log_line(log_level::error, "shard", what).with(kind, of.text()).with("why", caf::to_string(why));
+  }
+
+  /// What it does not get from here is in the store, or will be.
+  shard_channels::entry& open_channel(const address& of) {
+    const bool all_stored = parts_.store.shares_log();
+    const auto known = sequence::before(parts_.log.generation(), all_stored ? state_.next_offset : state_.saved_offset);
+    auto make = &channel;
+    auto who =
+        spawn_on(self_->system(), self_->where(), make, &parts_,
+                 channel_birth{of, known, state_.takeover, state_.deaths.contains(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
+    self_->monitor(who);
+    auto& entry = state_.channels.add(of, std::move(who));
+    hand_unsaved(entry, entry.who, of);
+    return entry;
   }
 
   void grant_on() {
@@ -254,14 +294,15 @@ private:
   }
 
   /// What the store may not have yet when a mailbox reads it. Without these the mailbox would take the next live message for the one that follows.
-  void hand_unsaved(shard_state::entry& to, const address& user) {
+  template <class Entry, class Handle>
+  void hand_unsaved(Entry& to, const Handle& who, const address& user) {
     if (judges_itself()) return;  // they come to every mailbox that is there when they are stored
     deliver owed;
     for (const auto& m : state_.unsaved)
       if (m->to == user) owed.messages.push_back(m);
     if (owed.messages.empty()) return;
     ++to.sent;
-    self_->send(to.box, std::move(owed));
+    self_->send(who, std::move(owed));
   }
 
   /// The message in hand is to blame. Once it has failed often enough the next life gives it up, so the count of deaths begins anew.
@@ -292,7 +333,10 @@ private:
   void pass_to_box(const message_ptr& m) {
     // A user whose mailbox is not loaded has nobody waiting: the message is in the store.
     const auto found = state_.boxes.find(m->to);
-    if (found == state_.boxes.end()) return;
+    if (found == state_.boxes.end()) {
+      if (!state_.channels.empty()) state_.channels.pass(m);
+      return;
+    }
     auto& entry = found->second;
     if (entry.outgoing.empty()) state_.touched.push_back(&entry);
     entry.outgoing.push_back(m);
@@ -309,7 +353,7 @@ private:
     state_.owners.emplace(box->address(), user);
     parts_.counts.mailboxes.add(1);
     auto& entry = state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
-    hand_unsaved(entry, user);
+    hand_unsaved(entry, entry.box, user);
     return entry;
   }
 
@@ -364,7 +408,7 @@ private:
   }
 
   void finish_drain() {
-    if (!state_.draining || !state_.boxes.empty() || state_.saving) return;
+    if (!state_.draining || !state_.boxes.empty() || !state_.channels.empty() || state_.saving) return;
     crash_point("drain-ended");
     if (auto node = caf::actor_cast<caf::actor>(std::exchange(state_.drain_asked_by, nullptr))) caf::anon_send(node, drained{state_.birth.id});
   }
@@ -385,6 +429,9 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         turn{self, *parts}.take(x.batch);
       },
       [=](const attach& x) {
+        turn{self, *parts}.hand_on(x);
+      },
+      [=](const attach_reader& x) {
         turn{self, *parts}.hand_on(x);
       },
       [=](const judge_expired& x) {

@@ -6,6 +6,7 @@
 #include "actors/lane.hpp"
 #include "actors/mailbox.hpp"
 #include "actors/services.hpp"
+#include "actors/shard_channels.hpp"
 #include "runtime/origin_filter.hpp"
 
 #include <caf/stateful_actor.hpp>
@@ -39,7 +40,8 @@ struct shard_state {
   shard_birth birth;
   boost::unordered_flat_map<address, entry, std::hash<address>> boxes;  ///< a lookup costs two cache misses; entries move when it grows
   std::unordered_map<caf::actor_addr, address> owners;
-  std::unordered_map<address, std::deque<steady_time>> deaths;       ///< recent restarts of a mailbox that failed
+  shard_channels channels;
+  std::unordered_map<address, std::deque<steady_time>> deaths;       ///< recent restarts of a mailbox or channel that failed
   std::unordered_map<address, std::shared_ptr<suspicion>> suspects;  ///< of mailboxes that failed and whose deaths are still counted
   std::vector<entry*> touched;
   origin_filter origins;

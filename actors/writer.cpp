@@ -57,6 +57,14 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
         if (x.when == urgency::now) state.when = urgency::now;
         flush_later(self);
       },
+      [=](const save_readers& x) {
+        auto& state = self->state;
+        state.next.cursors.insert(state.next.cursors.end(), x.records.begin(), x.records.end());
+        state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
+        state.next_waiting.channels.push_back(self->current_sender());
+        if (x.when == urgency::now) state.when = urgency::now;
+        flush_later(self);
+      },
       [=](settle_writes) {
         // The store answers writes in their order, so an empty one is answered after all before it.
         self->state.next_waiting.settling.push_back(self->current_sender());
@@ -69,6 +77,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
         auto found = state.under_way.extract(x.batch);
         state.failing = !x.durable;  // the store has said why
         for (auto& who : found.mapped().mailboxes) self->send(caf::actor_cast<mailbox_actor>(who), cursor_saved{x.durable});
+        for (auto& who : found.mapped().channels) self->send(caf::actor_cast<channel_actor>(who), readers_saved{x.durable});
         for (auto& who : found.mapped().settling) self->send(caf::actor_cast<mailbox_actor>(who), writes_settled{});
         for (auto& [who, what] : found.mapped().shards) {
           what.durable = x.durable;

@@ -22,6 +22,7 @@ struct writer_state {
   struct waiting {
     std::vector<caf::strong_actor_ptr> mailboxes;
     std::vector<caf::strong_actor_ptr> settling;
+    std::vector<caf::strong_actor_ptr> channels;
     std::vector<std::pair<caf::strong_actor_ptr, shard_saved>> shards;
   };
   store_batch next;

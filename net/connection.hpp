@@ -5,6 +5,7 @@
 
 #include "net/loop.hpp"
 #include "net/protocol.hpp"
+#include "net/shared_push.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,8 @@ public:
   virtual void send(const std::vector<server::event>& events) = 0;
   /// Hot path: the same for pushes only.
   virtual void push(const std::vector<server::push>& messages) = 0;
+  /// One that others get too: what is encoded of it is used again.
+  virtual void push_shared(const shared_push& x) { push({x.what()}); }
   /// Sends a disconnect object and closes. `delay` is what the client is asked to wait before it comes back.
   virtual void close(close_code code, std::string reason, milliseconds delay) = 0;
   virtual std::string remote() const = 0;  ///< "127.0.0.1:50312"

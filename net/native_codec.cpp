@@ -220,6 +220,20 @@ struct writer {
     append_text_member(out, "reason", x.reason);
     out += "}}";
   }
+  void operator()(const server::joined& x) const {
+    open_object(out, x.id, "joined");
+    append_seqs(out, x.addresses);
+    out += '}';
+  }
+  void operator()(const server::left& x) const {
+    open_object(out, x.id, "left");
+    out += '[';
+    for (const auto& of : x.addresses) {
+      if (out.back() != '[') out += ',';
+      append_quoted(out, of.text());
+    }
+    out += "]}";
+  }
   void operator()(const server::error& x) const {
     open_object(out, x.id, "error");
     out += "{\"code\":";

@@ -185,12 +185,14 @@ client::command read_request(std::string_view what, request_id id, members& from
   for (const auto& [name, mark, on] : marks)
     if (what == name) return read_mark(id, mark, on, from);
   if (what == "history") return read_history(id, from);
+  if (what == "subscribe") return client::subscribe{id, from.one_address("address")};
+  if (what == "unsubscribe") return client::unsubscribe{id, from.one_address("address")};
   if (what == "refresh") return client::refresh{id, from.text("token", SIZE_MAX, true)};
   return client::ping{id};
 }
 
-constexpr std::string_view requests[] = {"connect", "ack",     "nack",      "in_progress", "read",    "unread",
-                                         "seen",    "archive", "unarchive", "history",     "refresh", "ping"};
+constexpr std::string_view requests[] = {"connect", "ack",       "nack",    "in_progress", "read", "unread",    "seen",
+                                         "archive", "unarchive", "history", "refresh",     "ping", "subscribe", "unsubscribe"};
 
 void read_object(const json::object& object, decoded_frame& frame) {
   request_id id = 0;

@@ -33,12 +33,14 @@ struct in_progress { request_id id = 0; std::vector<std::string> ids; };
 /// What the person did: everything up to a seq, single messages, or everything there is.
 struct mark { request_id id = 0; inbox_mark what = inbox_mark::read; bool on = true; seq_by_address up_to; seqs_by_address seqs; bool all = false; };
 struct history { request_id id = 0; address of; history_query what; };
+struct subscribe { request_id id = 0; address to; };
+struct unsubscribe { request_id id = 0; address to; };
 struct refresh { request_id id = 0; std::string token; };
 struct ping { request_id id = 0; };
 struct pong {};
 /// Understood as a frame of the protocol, and not offered here: answered with an error, the session stays.
 struct unsupported { request_id id = 0; std::string what; };
-using command = std::variant<connect, ack, nack, mark, history, refresh, ping, pong, unsupported, in_progress>;
+using command = std::variant<connect, ack, nack, mark, history, refresh, ping, pong, unsupported, in_progress, subscribe, unsubscribe>;
 }  // namespace client
 
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
@@ -61,8 +63,11 @@ struct history { request_id id = 0; std::vector<past> messages; bool more = fals
 struct done { request_id id = 0; };
 struct pong { request_id id = 0; };
 struct gap { address of; sequence from, to; std::string reason; };
+/// Channels that this session reads from now on, with the acked floor of each / no longer.
+struct joined { request_id id = 0; seq_by_address addresses; };
+struct left { request_id id = 0; std::vector<address> addresses; };
 struct error { request_id id = 0; failure what; };
-using event = std::variant<connected, push, receipt, counts, history, done, pong, gap, error>;
+using event = std::variant<connected, push, receipt, counts, history, done, pong, gap, error, joined, left>;
 }  // namespace server
 // clang-format on
 

@@ -295,6 +295,13 @@ void ws_session::push(const std::vector<server::push>& messages) {
   sent();
 }
 
+void ws_session::push_shared(const shared_push& x) {
+  if (state_ >= state::closing) return;
+  if (!out().empty()) out() += '\n';
+  out() += x.native();
+  sent();
+}
+
 void ws_session::sent() {
   if (filling_.size() + in_flight_.size() > site_->settings.ws.write_queue_bytes_max)
     return close(close_code::slow_client, "more than ws.write_queue_bytes_max was not read", milliseconds{0});

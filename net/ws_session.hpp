@@ -30,6 +30,7 @@ public:
 
   void send(const std::vector<server::event>& events) override;
   void push(const std::vector<server::push>& messages) override;
+  void push_shared(const shared_push& x) override;
   void close(close_code code, std::string reason, milliseconds delay) override;
   std::string remote() const override { return remote_; }
 

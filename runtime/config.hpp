@@ -72,6 +72,16 @@ struct delivery_config {
   milliseconds mailbox_restart_window{60'000};
 };
 
+struct channels_config {
+  std::string start = "latest";            ///< or "earliest", "last 20"
+  std::vector<std::string> starts;         ///< "topic:news=earliest", "role:*=last 20": where it differs
+  std::vector<std::string> topics;         ///< patterns of topic names that every user may subscribe to
+  std::size_t replay_rate = 500;           ///< 0 = no limit
+  std::size_t recent_messages_max = 1024;  ///< of each channel in memory
+  std::size_t recent_bytes_max = 4 * 1024 * 1024;
+  std::size_t session_topics_max = 64;
+};
+
 struct log_config {
   std::string engine = "embedded";  ///< or "kafka"
   std::size_t shards = 8;           ///< fixed at the first start
@@ -175,6 +185,7 @@ struct config {
   ws_config ws;
   auth_config auth;
   delivery_config delivery;
+  channels_config channels;
   log_config log;
   store_config store;
   dead_letters_config dead_letters;

@@ -83,6 +83,14 @@ constexpr row<counter> counters[] = {
     {&m::sessions_closed, "doorstep_sessions_closed_total", "Sessions that ended."},
     {&m::sessions_refused, "doorstep_sessions_refused_total", "Connections refused before a session: limit, origin, deadline."},
     {&m::tokens_refused, "doorstep_tokens_refused_total", "Tokens that were not valid."},
+    {&m::channel_pushed, "doorstep_channel_pushes_total", "Pushes of channel messages: one a message and session that was there."},
+    {&m::channel_acked, "doorstep_channel_acks_total", "Messages of channels acked by a reader for the first time."},
+    {&m::channel_redelivered, "doorstep_channel_redelivered_total", "Pushes of channel messages that may have been pushed to the reader before."},
+    {&m::channel_gaps, "doorstep_channel_gaps_total", "Readers that were told of messages gone by retention."},
+    {&m::channel_expired, "doorstep_channel_expired_total", "Messages of channels that a reader was not sent because they were past their time."},
+    {&m::channel_dead, "doorstep_channel_dead_total", "Messages of channels that a reader failed too often: a dead letter of that user."},
+    {&m::channel_reads, "doorstep_channel_reads_total", "Pages of channel messages read from the store for readers that are behind."},
+    {&m::foreign_refused, "doorstep_foreign_refused_total", "Requests of clients for an address that is not theirs, refused."},
     {&m::mailboxes_loaded, "doorstep_mailboxes_loaded_total", "Mailboxes brought into memory."},
     {&m::mailboxes_passivated, "doorstep_mailboxes_passivated_total", "Mailboxes put away because they were idle."},
     {&m::actor_restarts, "doorstep_actor_restarts_total", "Actors that died and were started again."},
@@ -91,6 +99,8 @@ constexpr row<counter> counters[] = {
 };
 
 constexpr row<gauge> gauges[] = {
+    {&m::channels, "doorstep_channels", "Channels in memory."},
+    {&m::channel_readers, "doorstep_channel_readers", "Readers of channels that are there, one a user and channel."},
     {&m::mailboxes, "doorstep_mailboxes", "Mailboxes in memory."},
     {&m::sessions, "doorstep_sessions", "Sessions that stand."},
     {&m::in_flight, "doorstep_messages_in_flight", "Messages pushed and not yet acked."},

@@ -60,6 +60,9 @@ public:
   counter retained_out, dead_retained_out, log_retained_out;  ///< messages, dead letters, log records that retention removed
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
   counter http_requests, http_refused;
+  counter channel_pushed, channel_acked, channel_redelivered, channel_gaps, channel_expired, channel_reads, channel_dead;
+  counter foreign_refused;  ///< requests for an address that is not the session's
+  gauge channels, channel_readers;
   gauge mailboxes, sessions, in_flight;
   gauge log_queue, log_queue_max, store_queue, connections, connections_max, dead_letters;
   gauge store_backlog, store_backlog_max, store_backlog_bytes, store_backlog_bytes_max;

@@ -2,6 +2,10 @@
 // The option table itself. An option without a row here does not exist; a row without a sentence does not compile into the pages. Pure, any thread.
 #include "runtime/options.hpp"
 
+#include "runtime/address.hpp"
+#include "runtime/audience.hpp"
+#include "runtime/segment_pattern.hpp"
+
 #include <algorithm>
 #include <array>
 
@@ -62,6 +66,21 @@ std::string check_present(sv text) { return text.empty() ? "must not be empty" :
 std::string check_claims(sv text) { return text.starts_with('/') ? check_pointer(text) : ""; }
 
 std::string check_claim(sv text) { return text.empty() ? "must not be empty" : check_claims(text); }
+
+std::string check_start(sv text) { return parse_start(text) ? "" : "is \"latest\", \"earliest\", or \"last\" and a number of at most 10000"; }
+
+std::string check_start_of(sv text) {
+  const auto at = text.rfind('=');
+  if (at == sv::npos) return "is a channel, \"=\", and where its readers begin, such as \"topic:news=earliest\"";
+  const auto who = address::parse(text.substr(0, at));
+  if (!who || !who->is_channel()) return "names no channel: role:, group:, topic: with a name or *, or all";
+  return check_start(text.substr(at + 1));
+}
+
+std::string check_topic_pattern(sv text) {
+  auto made = segment_pattern::parse(text, '.');
+  return made ? "" : made.error().what;
+}
 
 std::string check_api_key(sv text) {
   if (text.size() < 16) return "is shorter than 16 bytes";
@@ -256,6 +275,22 @@ constexpr option options[] = {
     duration("delivery.mailbox_restart_window", in<&c::delivery, &delivery_config::mailbox_restart_window>, second, day,
              "The time in which those restarts are counted."),
 
+    text("channels.start", in<&c::channels, &channels_config::start>,
+         "Where somebody begins who has never read a channel: \"latest\" (only what comes from then on), \"earliest\", or \"last 20\".", check_start),
+    texts("channels.starts", in<&c::channels, &channels_config::starts>,
+          "The same for single channels or kinds of them, such as \"topic:news=earliest\" or \"role:*=last 20\"; the first that fits counts.",
+          check_start_of),
+    texts("channels.topics", in<&c::channels, &channels_config::topics>,
+          "Names of topic: channels that every user may subscribe to; \"*\" stands for one part between dots, \"**\" at the end for all the rest.",
+          check_topic_pattern),
+    count("channels.replay_rate", in<&c::channels, &channels_config::replay_rate>, 0, 1'000'000,
+          "Messages a second that a reader who is behind is sent from the store; 0 = no limit."),
+    count("channels.recent_messages_max", in<&c::channels, &channels_config::recent_messages_max>, 64, 1'000'000,
+          "Messages that a channel holds in memory for all its readers; who is further behind is read for from the store."),
+    size("channels.recent_bytes_max", in<&c::channels, &channels_config::recent_bytes_max>, 64 * kib, gib, "The same in memory."),
+    count("channels.session_topics_max", in<&c::channels, &channels_config::session_topics_max>, 1, 1000,
+          "Topics that one session may subscribe to."),
+
     choice("log.engine", in<&c::log, &log_config::engine>, log_engines, {},
            "What keeps the mailbox log: \"embedded\" is a file beside the store, \"kafka\" a topic of its own."),
     count("log.shards", in<&c::log, &log_config::shards>, 1, 1024, "Into how many shards users are divided. Fixed at the first start."),
@@ -414,6 +449,7 @@ constexpr section_row sections[] = {
     {"ws", "WebSocket connections."},
     {"auth", "Who the clients are."},
     {"delivery", "Pushing, acks and retries."},
+    {"channels", "Addresses with many readers: roles, groups, topics, everybody."},
     {"log", "The mailbox log, which every message goes through."},
     {"store", "What is owed, delivered and given up."},
     {"routing", "What holds for all routes: rules in [[routes]] blocks, which say who gets which events (docs/routes.md)."},

@@ -41,6 +41,9 @@ public:
       }
       if (const auto* end = std::get_if<server::done>(&x)) done.push_back(end->id);
       if (const auto* error = std::get_if<server::error>(&x)) errors.push_back(*error);
+      if (const auto* in = std::get_if<server::joined>(&x)) joined.push_back(*in);
+      if (const auto* out = std::get_if<server::left>(&x)) left.push_back(*out);
+      if (const auto* hole = std::get_if<server::gap>(&x)) gaps.push_back(*hole);
       if (const auto* past = std::get_if<server::history>(&x)) histories.push_back(*past);
     }
   }
@@ -70,6 +73,9 @@ public:
   std::vector<request_id> done;
   std::vector<server::error> errors;
   std::vector<server::history> histories;
+  std::vector<server::joined> joined;
+  std::vector<server::left> left;
+  std::vector<server::gap> gaps;
   std::optional<close_code> closed_with;
   milliseconds closed_delay{};
 };

@@ -100,7 +100,9 @@ TEST(decode_frame, reads_history_in_both_directions_and_by_time) {
 }
 
 TEST(decode_frame, keeps_what_is_reserved_or_unknown_as_unsupported) {
-  EXPECT_EQ(one<client::unsupported>(R"({"subscribe":{"channel":"x"}})").what, "subscribe");
+  EXPECT_EQ(one<client::unsupported>(R"({"publish":{"channel":"x"}})").what, "publish");
+  EXPECT_EQ(one<client::subscribe>(R"({"id":3,"subscribe":{"address":"topic:x"}})").to.text(), "topic:x");
+  EXPECT_EQ(one<client::unsubscribe>(R"({"unsubscribe":{"address":"topic:x"}})").to.text(), "topic:x");
   EXPECT_EQ(one<client::unsupported>(R"({"id":8,"dance":7})").id, 8u);
 }
 

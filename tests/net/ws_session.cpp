@@ -153,7 +153,7 @@ TEST_F(ws_session_test, closes_with_3005_on_too_many_frames_and_counts_pings_too
 
 TEST_F(ws_session_test, closes_with_3501_on_what_is_not_of_the_protocol) {
   start();
-  for (const char* text : {"hello", "[]", "{\"id\":1", R"({"ack":{"ids":["a"]}})", R"({"ping":{}})", R"({"subscribe":{}})"}) {
+  for (const char* text : {"hello", "[]", "{\"id\":1", R"({"ack":{"ids":["a"]}})", R"({"ping":{}})", R"({"publish":{}})"}) {
     ws_client x(up->public_port(), bearer("alice"));
     x.say(text);
     EXPECT_THAT(x.hear_close(), StartsWith("3501: {\"disconnect\":{\"code\":3501,")) << text;
@@ -170,10 +170,10 @@ TEST_F(ws_session_test, closes_with_3501_on_what_is_not_of_the_protocol) {
 TEST_F(ws_session_test, answers_a_bad_member_with_an_error_and_goes_on) {
   start();
   auto x = connected();
-  x->say("{\"id\":4,\"history\":{\"address\":\"user:alice\",\"limit\":0}}\n{\"id\":5,\"subscribe\":{}}\n{\"id\":6,\"ping\":{}}");
+  x->say("{\"id\":4,\"history\":{\"address\":\"user:alice\",\"limit\":0}}\n{\"id\":5,\"publish\":{}}\n{\"id\":6,\"ping\":{}}");
   EXPECT_EQ(x->hear().text,
             "{\"id\":4,\"error\":{\"code\":\"malformed\",\"message\":\"history.limit must be 1 to 1000\",\"temporary\":false}}\n"
-            "{\"id\":5,\"error\":{\"code\":\"unsupported\",\"message\":\"this server does not offer subscribe\",\"temporary\":false}}\n"
+            "{\"id\":5,\"error\":{\"code\":\"unsupported\",\"message\":\"this server does not offer publish\",\"temporary\":false}}\n"
             "{\"id\":6,\"pong\":{}}");
   ws_client early(up->public_port(), bearer("alice"));
   early.say(R"({"id":1,"connect":{"resume":7}})");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rules of a channel one by one: who is sent what, what an ack settles, what becomes durable, who is read for from the store, and what a reader costs.
-#include "runtime/channel.hpp"
-#include "tests/runtime/channel_fixture.hpp"
+#include "runtime/audience.hpp"
+#include "tests/runtime/audience_fixture.hpp"
 
 #include <gmock/gmock.h>
 #include <malloc.h>
@@ -15,9 +15,9 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-using channel_rules = channel_test;
+using audience_rules = audience_test;
 
-TEST_F(channel_rules, a_message_is_one_frame_for_all_readers_and_an_ack_moves_only_its_own) {
+TEST_F(audience_rules, a_message_is_one_frame_for_all_readers_and_an_ack_moves_only_its_own) {
   const auto alice = join("alice"), bob = join("bob");
   publish("1");
   ASSERT_EQ(out.frames.size(), 1U);
@@ -34,7 +34,7 @@ TEST_F(channel_rules, a_message_is_one_frame_for_all_readers_and_an_ack_moves_on
   EXPECT_LT(stored("bob").acked.floor(), last());
 }
 
-TEST_F(channel_rules, a_new_reader_is_owed_nothing_until_its_first_cursor_is_durable_and_then_all_since_it_came) {
+TEST_F(audience_rules, a_new_reader_is_owed_nothing_until_its_first_cursor_is_durable_and_then_all_since_it_came) {
   make();
   const auto alice = attach("alice");
   load(alice);
@@ -49,7 +49,7 @@ TEST_F(channel_rules, a_new_reader_is_owed_nothing_until_its_first_cursor_is_dur
   EXPECT_THAT(pushed_to(alice), ElementsAre("1", "2"));
 }
 
-TEST_F(channel_rules, a_reader_begins_at_the_latest_the_earliest_or_with_the_last_few) {
+TEST_F(audience_rules, a_reader_begins_at_the_latest_the_earliest_or_with_the_last_few) {
   for (const auto& [start, expected] :
        std::vector<std::pair<channel_start, std::vector<std::string>>>{{{channel_start::from::latest, 0}, {}},
                                                                        {{channel_start::from::earliest, 0}, {"0", "1", "2", "3", "4"}},
@@ -68,7 +68,7 @@ TEST_F(channel_rules, a_reader_begins_at_the_latest_the_earliest_or_with_the_las
   }
 }
 
-TEST_F(channel_rules, no_reader_is_sent_more_than_its_window_and_the_next_ones_come_with_its_acks) {
+TEST_F(audience_rules, no_reader_is_sent_more_than_its_window_and_the_next_ones_come_with_its_acks) {
   options.window = 3;
   const auto alice = join("alice");
   for (int i = 0; i < 5; ++i) publish(std::to_string(i));
@@ -79,7 +79,7 @@ TEST_F(channel_rules, no_reader_is_sent_more_than_its_window_and_the_next_ones_c
   EXPECT_THAT(pushed_to(alice), ElementsAre("3", "4"));
 }
 
-TEST_F(channel_rules, up_to_covers_what_was_sent_and_not_nacked) {
+TEST_F(audience_rules, up_to_covers_what_was_sent_and_not_nacked) {
   options.window = 2;
   const auto alice = join("alice");
   for (int i = 0; i < 4; ++i) publish(std::to_string(i));
@@ -99,7 +99,7 @@ TEST_F(channel_rules, up_to_covers_what_was_sent_and_not_nacked) {
   EXPECT_THAT(pushed_to(alice), ElementsAre("2", "3"));
 }
 
-TEST_F(channel_rules, what_is_not_acked_in_time_comes_again_flagged_and_in_progress_puts_that_off) {
+TEST_F(audience_rules, what_is_not_acked_in_time_comes_again_flagged_and_in_progress_puts_that_off) {
   const auto alice = join("alice");
   publish("0");
   pass(milliseconds{600});
@@ -113,7 +113,7 @@ TEST_F(channel_rules, what_is_not_acked_in_time_comes_again_flagged_and_in_progr
   EXPECT_EQ(out.frames[0].attempt, 2U);
 }
 
-TEST_F(channel_rules, a_message_that_a_reader_fails_too_often_is_a_dead_letter_of_that_user_alone) {
+TEST_F(audience_rules, a_message_that_a_reader_fails_too_often_is_a_dead_letter_of_that_user_alone) {
   options.max_attempts = 2;
   const auto alice = join("alice"), bob = join("bob");
   publish("0");
@@ -132,7 +132,7 @@ TEST_F(channel_rules, a_message_that_a_reader_fails_too_often_is_a_dead_letter_o
   (void)bob;
 }
 
-TEST_F(channel_rules, what_is_past_its_time_is_passed_over) {
+TEST_F(audience_rules, what_is_past_its_time_is_passed_over) {
   options.ttl = milliseconds{5'000};
   options.window = 1;
   const auto alice = join("alice");
@@ -145,7 +145,7 @@ TEST_F(channel_rules, what_is_past_its_time_is_passed_over) {
   EXPECT_EQ(out.expired, 1U);
 }
 
-TEST_F(channel_rules, a_second_session_is_sent_what_is_in_flight_flagged_and_nobody_else_is) {
+TEST_F(audience_rules, a_second_session_is_sent_what_is_in_flight_flagged_and_nobody_else_is) {
   const auto alice = join("alice");
   publish("0");
   call([&] { it->attach("alice", 77, {}, now, out); });
@@ -155,7 +155,7 @@ TEST_F(channel_rules, a_second_session_is_sent_what_is_in_flight_flagged_and_nob
   (void)alice;
 }
 
-TEST_F(channel_rules, a_reader_that_left_is_forgotten_once_it_is_saved_and_what_it_was_sent_is_flagged_when_it_comes_back) {
+TEST_F(audience_rules, a_reader_that_left_is_forgotten_once_it_is_saved_and_what_it_was_sent_is_flagged_when_it_comes_back) {
   const auto alice = join("alice");
   publish("0");
   detach(alice);
@@ -171,7 +171,7 @@ TEST_F(channel_rules, a_reader_that_left_is_forgotten_once_it_is_saved_and_what_
   EXPECT_FALSE(is_flagged("alice", "1")) << "certainly never pushed";
 }
 
-TEST_F(channel_rules, after_a_crash_all_that_the_log_held_is_flagged_and_acked_holes_do_not_come_again) {
+TEST_F(audience_rules, after_a_crash_all_that_the_log_held_is_flagged_and_acked_holes_do_not_come_again) {
   const auto alice = join("alice");
   for (int i = 0; i < 3; ++i) publish(std::to_string(i));
   ack(alice, {}, {id_of("1")});
@@ -184,7 +184,7 @@ TEST_F(channel_rules, after_a_crash_all_that_the_log_held_is_flagged_and_acked_h
   EXPECT_FALSE(is_flagged("alice", "3"));
 }
 
-TEST_F(channel_rules, ids_that_are_none_of_the_channels_are_named_as_unknown) {
+TEST_F(audience_rules, ids_that_are_none_of_the_channels_are_named_as_unknown) {
   const auto alice = join("alice");
   publish("0");
   ack(alice, {}, {"somebody-elses", id_of("0")});
@@ -194,7 +194,7 @@ TEST_F(channel_rules, ids_that_are_none_of_the_channels_are_named_as_unknown) {
   EXPECT_THAT(out.answers[0].unknown, ElementsAre("somebody-elses"));
 }
 
-TEST_F(channel_rules, a_failed_save_gives_no_answer_and_a_later_one_does) {
+TEST_F(audience_rules, a_failed_save_gives_no_answer_and_a_later_one_does) {
   const auto alice = join("alice");
   publish("0");
   ack(alice, last(), {});
@@ -205,7 +205,7 @@ TEST_F(channel_rules, a_failed_save_gives_no_answer_and_a_later_one_does) {
   EXPECT_EQ(out.answers.size(), 1U);
 }
 
-TEST_F(channel_rules, readers_that_stall_are_read_for_from_the_store_once_for_all_that_stand_at_the_same_place) {
+TEST_F(audience_rules, readers_that_stall_are_read_for_from_the_store_once_for_all_that_stand_at_the_same_place) {
   options.recent_max = 8;
   options.window = 4;
   options.page_max = 16;
@@ -235,7 +235,7 @@ TEST_F(channel_rules, readers_that_stall_are_read_for_from_the_store_once_for_al
   EXPECT_EQ(it->behind_count(), 0U);
 }
 
-TEST_F(channel_rules, a_reader_back_after_retention_is_told_of_the_gap_and_owed_what_is_left) {
+TEST_F(audience_rules, a_reader_back_after_retention_is_told_of_the_gap_and_owed_what_is_left) {
   auto alice = join("alice");
   publish("0");
   ack(alice, last(), {});
@@ -257,7 +257,7 @@ TEST_F(channel_rules, a_reader_back_after_retention_is_told_of_the_gap_and_owed_
   EXPECT_EQ(stored("alice").acked.floor(), last());
 }
 
-TEST_F(channel_rules, the_past_is_replayed_at_the_rate_and_live_messages_are_not_held_back_by_it) {
+TEST_F(audience_rules, the_past_is_replayed_at_the_rate_and_live_messages_are_not_held_back_by_it) {
   options.start = {channel_start::from::earliest, 0};
   options.recent_max = 8;
   options.window = 4;
@@ -274,7 +274,7 @@ TEST_F(channel_rules, the_past_is_replayed_at_the_rate_and_live_messages_are_not
   EXPECT_LE(count, 4U + 9U);
 }
 
-TEST_F(channel_rules, a_hundred_thousand_readers_fit_in_16_mb) {
+TEST_F(audience_rules, a_hundred_thousand_readers_fit_in_16_mb) {
   make();
   const auto before = mallinfo2().uordblks;
   constexpr int count = 100'000;

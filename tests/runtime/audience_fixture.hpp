@@ -2,7 +2,7 @@
 // A channel with a store in memory that answers at once, unless it is told to hold; the clock is virtual.
 #pragma once
 
-#include "runtime/channel.hpp"
+#include "runtime/audience.hpp"
 
 #include <gtest/gtest.h>
 
@@ -17,9 +17,9 @@
 
 namespace doorstep::test {
 
-class channel_test : public testing::Test {
+class audience_test : public testing::Test {
 protected:
-  channel_test() {
+  audience_test() {
     options.of = address::parse("role:admin").value();
     options.known = {100};
     options.ack_timeout = milliseconds{1000};
@@ -30,7 +30,7 @@ protected:
   /// A life of the channel, beginning with what the log has.
   void make() {
     options.known = log.empty() ? sequence{100} : log.back()->seq;
-    it = std::make_unique<channel>(options, [] { return std::uint64_t{UINT64_MAX}; });
+    it = std::make_unique<audience>(options, [] { return std::uint64_t{UINT64_MAX}; });
     sessions = 1;
     out.clear();
     pushed.clear();
@@ -81,7 +81,7 @@ protected:
     }
   }
   /// What came before the answers stays in `out` for the test to see.
-  void merge(const channel_effects& before) {
+  void merge(const audience_effects& before) {
     const auto shift = static_cast<std::uint32_t>(before.frames.size());
     for (auto& x : out.pushes) x.frame += shift;
     out.frames.insert(out.frames.begin(), before.frames.begin(), before.frames.end());
@@ -199,17 +199,17 @@ protected:
   bool is_flagged(const std::string& user, const std::string& id) const { return flags.at({user, id}); }
 
   steady_time now{std::chrono::hours(1)};
-  channel_options options;
-  std::unique_ptr<channel> it;
-  channel_effects out;
+  audience_options options;
+  std::unique_ptr<audience> it;
+  audience_effects out;
   std::vector<message_ptr> log;
   std::unordered_map<std::string, cursor_record> records;
   std::vector<dead_letter> dead;
-  std::vector<channel_effects::hole> gaps;
+  std::vector<audience_effects::hole> gaps;
   std::map<reader_id, std::vector<std::string>> pushed;
   std::map<std::pair<std::string, std::string>, bool> flags;
-  std::vector<channel_effects::fetch> asked;
-  std::optional<channel::batch> saving;
+  std::vector<audience_effects::fetch> asked;
+  std::optional<audience::batch> saving;
   sequence gone_to;
   std::uint32_t sessions = 1;
   std::size_t reads = 0;

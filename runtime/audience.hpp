@@ -28,12 +28,16 @@ struct channel_start {
   enum class from : std::uint8_t { latest, earliest, last } what = from::latest;
   std::size_t count = 0;  ///< of `last`
 };
+/// "latest", "earliest", "last 20".
+std::optional<channel_start> parse_start(std::string_view text);
+/// What the first of `starts` ("topic:news=earliest", "role:*=last 20") that fits says of a channel, else `otherwise`. All of them can be parsed.
+channel_start start_of(const address& channel, std::string_view otherwise, const std::vector<std::string>& starts);
 
-struct channel_options {
+struct audience_options {
   address of;
   sequence known;          ///< all above comes by deliver(); what is at or below the store has, or will have
   sequence may_be_pushed;  ///< where the log stood when an earlier life may still have pushed: at or below is flagged
-  unsigned window = 32;    ///< places between a reader's oldest unacked message and the last one it was sent; at most channel::window_max
+  unsigned window = 32;    ///< places between a reader's oldest unacked message and the last one it was sent; at most audience::window_max
   milliseconds ack_timeout{30'000};
   backoff retry;
   std::uint32_t max_attempts = 0;  ///< of a reader's oldest message; 0 = never given up
@@ -48,7 +52,7 @@ struct channel_options {
 using reader_id = std::uint32_t;
 
 /// What the actor has to do after a call. Reused between calls: clear() first.
-struct channel_effects {
+struct audience_effects {
   /// The same for all who get it, so that it is encoded once.
   struct frame {
     message_ptr what;
@@ -95,7 +99,7 @@ struct channel_effects {
   void clear();
 };
 
-class channel {
+class audience {
 public:
   static constexpr unsigned window_max = 32;
   static constexpr std::size_t reads_max = 4;  ///< under way at a time
@@ -104,31 +108,31 @@ public:
   static constexpr milliseconds read_retry{200};
 
   /// @param random uniform 64-bit numbers, for the jitter.
-  channel(channel_options options, std::function<std::uint64_t()> random);
-  channel(const channel&) = delete;
-  channel& operator=(const channel&) = delete;
+  audience(audience_options options, std::function<std::uint64_t()> random);
+  audience(const audience&) = delete;
+  audience& operator=(const audience&) = delete;
 
   /// A session of this user is there. @param session its number, not 0 and never used again. @param resume the highest seq its client saw.
-  reader_id attach(std::string_view user, std::uint32_t session, sequence resume, steady_time now, channel_effects& out);
-  void detach(reader_id who, channel_effects& out);
-  void loaded(reader_id who, const cursor_record& record, steady_time now, channel_effects& out);
+  reader_id attach(std::string_view user, std::uint32_t session, sequence resume, steady_time now, audience_effects& out);
+  void detach(reader_id who, audience_effects& out);
+  void loaded(reader_id who, const cursor_record& record, steady_time now, audience_effects& out);
   /// The store did not answer: asked again later, by tick().
   void load_failed(reader_id who, steady_time now);
-  void newest(const std::vector<message_ptr>& messages, steady_time now, channel_effects& out);
+  void newest(const std::vector<message_ptr>& messages, steady_time now, audience_effects& out);
   void newest_failed(steady_time now);
 
   /// Live messages from the shard, seqs rising.
-  void deliver(const std::vector<message_ptr>& messages, steady_time now, channel_effects& out);
-  void page(sequence after, const stored_page& x, steady_time now, channel_effects& out);
+  void deliver(const std::vector<message_ptr>& messages, steady_time now, audience_effects& out);
+  void page(sequence after, const stored_page& x, steady_time now, audience_effects& out);
   void page_failed(sequence after, steady_time now);
 
   /// Cumulative and by id. @param token comes back with the answer. @param urgent somebody waits for that
   void ack(reader_id who, std::uint32_t session, std::uint64_t token, sequence up_to, std::vector<std::string> ids, bool urgent, steady_time now,
-           channel_effects& out);
-  void nack(reader_id who, const std::vector<std::string>& ids, const nack_terms& terms, steady_time now, channel_effects& out);
+           audience_effects& out);
+  void nack(reader_id who, const std::vector<std::string>& ids, const nack_terms& terms, steady_time now, audience_effects& out);
   void in_progress(reader_id who, const std::vector<std::string>& ids, steady_time now);
 
-  void tick(steady_time now, channel_effects& out);
+  void tick(steady_time now, audience_effects& out);
   std::optional<steady_time> next_due() const;
 
   /// What has changed of readers, a bounded part of it; at most one is under way.
@@ -139,11 +143,12 @@ public:
   bool wants_save() const { return !dirty_.empty() && saving_.empty(); }
   bool save_is_urgent() const { return urgent_; }
   batch begin_save(steady_time now);
-  void saved(steady_time now, channel_effects& out);
+  void saved(steady_time now, audience_effects& out);
   void save_failed();
 
+  bool is_saved() const { return dirty_.empty() && saving_.empty(); }
   /// Nobody reads, and all is saved.
-  bool is_idle() const { return index_.empty() && dirty_.empty() && saving_.empty(); }
+  bool is_idle() const { return index_.empty() && is_saved(); }
   std::size_t readers() const { return index_.size(); }
   std::size_t recent_count() const { return recent_.size(); }
   std::size_t behind_count() const { return behind_; }
@@ -158,7 +163,7 @@ private:
     sequence sent_upto;            ///< likewise, in this life
     std::vector<sequence> nacked;  ///< likewise
     steady_time not_before{};      ///< nothing is pushed or read until then; zero: at any time
-    steady_time replay_from{};     ///< the bucket of channel_options::replay_rate
+    steady_time replay_from{};     ///< the bucket of audience_options::replay_rate
     bool asked = false, greets = false;
   };
   /// Masks are of the messages after the floor: bit 0 is the oldest one that is not settled.
@@ -199,49 +204,50 @@ private:
     sequence up_to;
     std::vector<std::string> ids;
     bool urgent;
+    std::optional<nack_terms> nack{};  ///< it is one
   };
   struct pending_answer {
-    channel_effects::answer what;
+    audience_effects::answer what;
     std::uint32_t version;  ///< of the reader's record that has to be durable
   };
 
-  // channel.cpp
-  void begin(reader_id who, sequence floor, channel_effects& out);
-  void start_last(steady_time now, channel_effects& out);
-  void join(reader_id who, steady_time now, channel_effects& out);
-  void fill(reader_id who, steady_time now, channel_effects& out);
-  void send_next(reader_id who, steady_time now, channel_effects& out);
+  // audience.cpp
+  void begin(reader_id who, sequence floor, audience_effects& out);
+  void start_last(steady_time now, audience_effects& out);
+  void join(reader_id who, steady_time now, audience_effects& out);
+  void fill(reader_id who, steady_time now, audience_effects& out);
+  void send_next(reader_id who, steady_time now, audience_effects& out);
   bool advance(reader& r, steady_time now);
-  void push(reader_id who, const message_ptr& what, std::uint32_t attempt, bool flagged, std::uint32_t session, channel_effects& out);
-  void push_in_flight(reader_id who, std::uint32_t session, channel_effects& out);
+  void push(reader_id who, const message_ptr& what, std::uint32_t attempt, bool flagged, std::uint32_t session, audience_effects& out);
+  void push_in_flight(reader_id who, std::uint32_t session, audience_effects& out);
   bool is_flagged(const reader& r, const message& x) const;
   bool is_expired(const message& x, steady_time now) const;
-  void time_out(reader_id who, steady_time now, channel_effects& out);
-  void send_again(reader_id who, steady_time now, channel_effects& out);
-  bool fail_head(reader_id who, dead_reason reason, std::string detail, steady_time now, channel_effects& out);
+  void time_out(reader_id who, steady_time now, audience_effects& out);
+  void send_again(reader_id who, steady_time now, audience_effects& out);
+  bool fail_head(reader_id who, dead_reason reason, std::string detail, steady_time now, audience_effects& out);
   void restart_deadline(reader& r, steady_time now);
   void note_due(steady_time at) { first_due_ = std::min(first_due_, at); }
-  void forget_if_done(reader_id who, channel_effects& out);
-  // channel_recent.cpp
+  void forget_if_done(reader_id who, audience_effects& out);
+  // audience_recent.cpp
   const message_ptr* at(const reader& r, std::size_t i) const;
   sequence last_known() const { return recent_.empty() ? recent_after_ : recent_.back()->seq; }
-  void place(reader_id who, steady_time now, channel_effects& out);
+  void place(reader_id who, steady_time now, audience_effects& out);
   void restore_marks(reader& r, const cursor& acked, sequence sent_upto, const std::vector<sequence>& nacked);
-  void want_page(reader_id who, steady_time now, channel_effects& out);
-  void read_next(channel_effects& out);
+  void want_page(reader_id who, steady_time now, audience_effects& out);
+  void read_next(audience_effects& out);
   bool prepend(const std::vector<message_ptr>& older, sequence after);
   void evict();
   void fall_behind(reader& r);
   catch_up& make_behind(reader& r);
   void drop_behind(reader& r);
-  // channel_acks.cpp
-  void settle(reader& r, unsigned bit, channel_effects& out);
-  void take_waiting_acks(reader_id who, steady_time now, channel_effects& out);
+  // audience_acks.cpp
+  void settle(reader& r, unsigned bit, audience_effects& out);
+  void take_waiting_acks(reader_id who, steady_time now, audience_effects& out);
   void make_dirty(reader_id who, bool urgent);
   cursor_record record_of(const reader& r) const;
   sequence pushed_upto(const reader& r) const;
 
-  channel_options options_;
+  audience_options options_;
   std::function<std::uint64_t()> random_;
   std::deque<message_ptr> recent_;  ///< every message above recent_after_, as far as is known
   sequence recent_after_;

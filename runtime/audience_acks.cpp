@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What readers say of messages, and how their cursors become durable.
-#include "runtime/channel.hpp"
+#include "runtime/audience.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -12,14 +12,14 @@ constexpr std::uint32_t bit(std::size_t i) { return std::uint32_t{1} << i; }
 constexpr std::size_t batch_max = 4096;
 }  // namespace
 
-void channel::settle(reader& r, unsigned i, channel_effects& out) {
+void audience::settle(reader& r, unsigned i, audience_effects& out) {
   r.settled |= bit(i);
   r.waits &= ~bit(i);
   ++out.acked;
 }
 
-void channel::ack(reader_id who, std::uint32_t session, std::uint64_t token, sequence up_to, std::vector<std::string> ids, bool urgent,
-                  steady_time now, channel_effects& out) {
+void audience::ack(reader_id who, std::uint32_t session, std::uint64_t token, sequence up_to, std::vector<std::string> ids, bool urgent,
+                   steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (!r.joined) return;
   if (r.behind && !r.behind->page) {
@@ -27,7 +27,7 @@ void channel::ack(reader_id who, std::uint32_t session, std::uint64_t token, seq
     if (waiting_.size() < waiting_acks_max) waiting_.push_back({who, session, token, up_to, std::move(ids), urgent});
     return want_page(who, now, out);
   }
-  channel_effects::answer answer{who, session, token, {}, {}, {}};
+  audience_effects::answer answer{who, session, token, {}, {}, {}};
   const auto before = r.settled;
   for (unsigned i = 0; i < r.sent; ++i)
     if (((r.settled | r.nacked) & bit(i)) == 0 && (*at(r, i))->seq <= up_to) settle(r, i, out);
@@ -57,7 +57,7 @@ void channel::ack(reader_id who, std::uint32_t session, std::uint64_t token, seq
   }
 }
 
-void channel::take_waiting_acks(reader_id who, steady_time now, channel_effects& out) {
+void audience::take_waiting_acks(reader_id who, steady_time now, audience_effects& out) {
   if (waiting_.empty() || (readers_[who].behind && !readers_[who].behind->page)) return;
   std::vector<waiting_ack> mine;
   std::erase_if(waiting_, [&](waiting_ack& x) {
@@ -65,12 +65,22 @@ void channel::take_waiting_acks(reader_id who, steady_time now, channel_effects&
     mine.push_back(std::move(x));
     return true;
   });
-  for (auto& x : mine) ack(who, x.session, x.token, x.up_to, std::move(x.ids), x.urgent, now, out);
+  for (auto& x : mine) {
+    if (x.nack)
+      nack(who, x.ids, *x.nack, now, out);
+    else
+      ack(who, x.session, x.token, x.up_to, std::move(x.ids), x.urgent, now, out);
+  }
 }
 
-void channel::nack(reader_id who, const std::vector<std::string>& ids, const nack_terms& terms, steady_time now, channel_effects& out) {
+void audience::nack(reader_id who, const std::vector<std::string>& ids, const nack_terms& terms, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (!r.joined) return;
+  if (r.behind && !r.behind->page) {
+    // In its order: an up_to that comes later must not cover it.
+    if (waiting_.size() < waiting_acks_max) waiting_.push_back({who, 0, 0, {}, ids, false, terms});
+    return want_page(who, now, out);
+  }
   for (const auto& id : ids) {
     for (unsigned i = 0; i < r.sent; ++i) {
       const auto* what = at(r, i);
@@ -89,7 +99,7 @@ void channel::nack(reader_id who, const std::vector<std::string>& ids, const nac
   fill(who, now, out);
 }
 
-void channel::in_progress(reader_id who, const std::vector<std::string>& ids, steady_time now) {
+void audience::in_progress(reader_id who, const std::vector<std::string>& ids, steady_time now) {
   auto& r = readers_[who];
   for (unsigned i = 0; i < r.sent; ++i) {
     const auto* what = at(r, i);
@@ -101,14 +111,14 @@ void channel::in_progress(reader_id who, const std::vector<std::string>& ids, st
 
 // --- saving -------------------------------------------------------------------------------------------------------------------------------
 
-void channel::make_dirty(reader_id who, bool urgent) {
+void audience::make_dirty(reader_id who, bool urgent) {
   auto& r = readers_[who];
   urgent_ = urgent_ || urgent;
   if (std::exchange(r.dirty, true)) return;
   dirty_.push_back(who);
 }
 
-sequence channel::pushed_upto(const reader& r) const {
+sequence audience::pushed_upto(const reader& r) const {
   auto upto = r.flag_upto;
   if (r.sent > 0) {
     if (const auto* what = at(r, r.sent - 1U)) upto = std::max(upto, (*what)->seq);
@@ -117,7 +127,7 @@ sequence channel::pushed_upto(const reader& r) const {
 }
 
 /// `open` in every record of a reader: a document that only takes a version is not one.
-cursor_record channel::record_of(const reader& r) const {
+cursor_record audience::record_of(const reader& r) const {
   cursor acked(r.floor, {});
   if (r.behind && !r.behind->page) {
     acked = r.behind->acked;
@@ -132,7 +142,7 @@ cursor_record channel::record_of(const reader& r) const {
   return {reader_key(options_.of, r.user), std::move(acked), {pushed_upto(r), true}, {}, r.version};
 }
 
-channel::batch channel::begin_save(steady_time) {
+audience::batch audience::begin_save(steady_time) {
   batch out;
   const auto count = std::min(dirty_.size(), batch_max);
   saving_.assign(dirty_.begin(), dirty_.begin() + static_cast<std::ptrdiff_t>(count));
@@ -154,7 +164,7 @@ channel::batch channel::begin_save(steady_time) {
   return out;
 }
 
-void channel::saved(steady_time now, channel_effects& out) {
+void audience::saved(steady_time now, audience_effects& out) {
   const auto done = std::exchange(saving_, {});
   dead_saving_.clear();
   for (const auto who : done) {
@@ -178,7 +188,7 @@ void channel::saved(steady_time now, channel_effects& out) {
   }
 }
 
-void channel::save_failed() {
+void audience::save_failed() {
   for (const auto who : std::exchange(saving_, {})) {
     readers_[who].saving = false;
     readers_[who].unsaved_push = true;

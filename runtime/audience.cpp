@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Readers that come, what they are sent, and what is sent again.
-#include "runtime/channel.hpp"
+#include "runtime/audience.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -20,7 +20,7 @@ constexpr milliseconds look_interval{50};
 
 }  // namespace
 
-void channel_effects::clear() {
+void audience_effects::clear() {
   frames.clear();
   pushes.clear();
   joined.clear();
@@ -34,7 +34,7 @@ void channel_effects::clear() {
   buried.clear();
 }
 
-channel::channel(channel_options options, std::function<std::uint64_t()> random)
+audience::audience(audience_options options, std::function<std::uint64_t()> random)
     : options_(std::move(options)),
       random_(std::move(random)),
       recent_after_(options_.known),
@@ -44,7 +44,7 @@ channel::channel(channel_options options, std::function<std::uint64_t()> random)
 
 // --- readers ------------------------------------------------------------------------------------------------------------------------------
 
-reader_id channel::attach(std::string_view user, std::uint32_t session, sequence resume, steady_time now, channel_effects& out) {
+reader_id audience::attach(std::string_view user, std::uint32_t session, sequence resume, steady_time now, audience_effects& out) {
   const auto found = index_.find(user);
   if (found != index_.end()) {
     const auto who = *found;
@@ -81,7 +81,7 @@ reader_id channel::attach(std::string_view user, std::uint32_t session, sequence
   return who;
 }
 
-void channel::detach(reader_id who, channel_effects& out) {
+void audience::detach(reader_id who, audience_effects& out) {
   auto& r = readers_[who];
   if (r.sessions == 0 || --r.sessions > 0) return;
   r.due = r.retry_at = steady_time::max();
@@ -93,7 +93,7 @@ void channel::detach(reader_id who, channel_effects& out) {
   forget_if_done(who, out);
 }
 
-void channel::forget_if_done(reader_id who, channel_effects& out) {
+void audience::forget_if_done(reader_id who, audience_effects& out) {
   auto& r = readers_[who];
   if (!r.used || r.sessions != 0 || !r.loaded || r.dirty || r.saving) return;
   index_.erase(who);
@@ -103,7 +103,7 @@ void channel::forget_if_done(reader_id who, channel_effects& out) {
   out.gone.push_back(who);
 }
 
-void channel::loaded(reader_id who, const cursor_record& record, steady_time now, channel_effects& out) {
+void audience::loaded(reader_id who, const cursor_record& record, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (!r.used || r.loaded) return;
   r.version = r.durable_version = static_cast<std::uint32_t>(record.version);
@@ -123,13 +123,13 @@ void channel::loaded(reader_id who, const cursor_record& record, steady_time now
   join(who, now, out);
 }
 
-void channel::load_failed(reader_id who, steady_time now) {
+void audience::load_failed(reader_id who, steady_time now) {
   load_again_.push_back(who);
   note_due(now + read_retry);
 }
 
 /// Its first cursor: owed is what is above, once that is durable. Until then the reader is told nothing.
-void channel::begin(reader_id who, sequence floor, channel_effects&) {
+void audience::begin(reader_id who, sequence floor, audience_effects&) {
   auto& r = readers_[who];
   r.unread_past = floor < r.floor;
   r.floor = floor;
@@ -137,10 +137,10 @@ void channel::begin(reader_id who, sequence floor, channel_effects&) {
   make_dirty(who, true);
 }
 
-void channel::start_last(steady_time, channel_effects& out) {
+void audience::start_last(steady_time, audience_effects& out) {
   const auto count = options_.start.count;
   if (count > recent_.size() && recent_after_) {
-    if (!std::exchange(reading_newest_, true)) out.newest = channel_effects::fetch{recent_after_, count - recent_.size()};
+    if (!std::exchange(reading_newest_, true)) out.newest = audience_effects::fetch{recent_after_, count - recent_.size()};
     return;
   }
   const auto from = count == 0        ? last_known()
@@ -149,20 +149,19 @@ void channel::start_last(steady_time, channel_effects& out) {
   for (const auto who : std::exchange(wait_for_newest_, {})) begin(who, from, out);
 }
 
-void channel::newest(const std::vector<message_ptr>& messages, steady_time, channel_effects& out) {
+void audience::newest(const std::vector<message_ptr>& messages, steady_time, audience_effects& out) {
   reading_newest_ = false;
   sequence from = recent_after_;
   if (!messages.empty()) from = {messages.front()->seq.value - 1};
   for (const auto who : std::exchange(wait_for_newest_, {})) begin(who, from, out);
-  if (!messages.empty() && messages.back()->seq <= recent_after_) prepend(messages, from);
 }
 
-void channel::newest_failed(steady_time now) {
+void audience::newest_failed(steady_time now) {
   reading_newest_ = false;
   note_due(now + read_retry);
 }
 
-void channel::join(reader_id who, steady_time now, channel_effects& out) {
+void audience::join(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   r.joined = true;
   out.joined.push_back({who, 0, r.durable});
@@ -172,18 +171,18 @@ void channel::join(reader_id who, steady_time now, channel_effects& out) {
 
 // --- pushing ------------------------------------------------------------------------------------------------------------------------------
 
-bool channel::is_expired(const message& x, steady_time now) const {
+bool audience::is_expired(const message& x, steady_time now) const {
   const auto named = x.what ? x.what->expires : unix_ms{};
   if (named.value != 0) return options_.clock.time_at(now) >= named;
   const auto ttl = x.terms && x.terms->ttl ? *x.terms->ttl : options_.ttl;
   return ttl.count() != 0 && options_.clock.time_at(now).value - x.appended.value >= ttl.count();
 }
 
-bool channel::is_flagged(const reader& r, const message& x) const {
+bool audience::is_flagged(const reader& r, const message& x) const {
   return x.seq <= options_.may_be_pushed || x.seq <= r.flag_upto || x.requeue != 0;
 }
 
-void channel::push(reader_id who, const message_ptr& what, std::uint32_t attempt, bool flagged, std::uint32_t session, channel_effects& out) {
+void audience::push(reader_id who, const message_ptr& what, std::uint32_t attempt, bool flagged, std::uint32_t session, audience_effects& out) {
   auto n = out.frames.size();
   const auto least = n > frames_looked_at ? n - frames_looked_at : 0;
   while (n > least) {
@@ -200,7 +199,7 @@ void channel::push(reader_id who, const message_ptr& what, std::uint32_t attempt
 }
 
 /// To a session that came later, or to all once they can be read: flagged, and no new attempt.
-void channel::push_in_flight(reader_id who, std::uint32_t session, channel_effects& out) {
+void audience::push_in_flight(reader_id who, std::uint32_t session, audience_effects& out) {
   const auto& r = readers_[who];
   for (unsigned i = 0; i < r.sent; ++i) {
     if ((r.settled & bit(i)) != 0) continue;
@@ -210,7 +209,7 @@ void channel::push_in_flight(reader_id who, std::uint32_t session, channel_effec
   }
 }
 
-void channel::fill(reader_id who, steady_time now, channel_effects& out) {
+void audience::fill(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (!r.joined || r.sessions == 0) return;
   do {
@@ -219,7 +218,7 @@ void channel::fill(reader_id who, steady_time now, channel_effects& out) {
   if (r.behind && (!r.behind->page || r.at == r.behind->page->size()) && r.sent == 0) place(who, now, out);
 }
 
-void channel::send_next(reader_id who, steady_time now, channel_effects& out) {
+void audience::send_next(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   while (r.sent < options_.window) {
     const auto* what = at(r, r.sent);
@@ -249,7 +248,7 @@ void channel::send_next(reader_id who, steady_time now, channel_effects& out) {
 }
 
 /// What is settled from the oldest on is left behind. @returns whether there was any.
-bool channel::advance(reader& r, steady_time now) {
+bool audience::advance(reader& r, steady_time now) {
   const auto done = std::min<unsigned>(static_cast<unsigned>(std::countr_one(r.settled)), r.sent);
   if (done > 0) {
     r.floor = (*at(r, done - 1))->seq;
@@ -269,13 +268,13 @@ bool channel::advance(reader& r, steady_time now) {
 }
 
 /// Everything in flight that waits for no retry has the whole of the ack timeout from now on.
-void channel::restart_deadline(reader& r, steady_time now) {
+void audience::restart_deadline(reader& r, steady_time now) {
   r.asked = r.sent;
   r.due = (bits(r.sent) & ~r.settled & ~r.waits) == 0 ? steady_time::max() : now + options_.ack_timeout;
   note_due(r.due);
 }
 
-void channel::deliver(const std::vector<message_ptr>& messages, steady_time now, channel_effects& out) {
+void audience::deliver(const std::vector<message_ptr>& messages, steady_time now, audience_effects& out) {
   bool any = false;
   for (const auto& x : messages) {
     if (x->seq <= last_known()) continue;
@@ -291,7 +290,7 @@ void channel::deliver(const std::vector<message_ptr>& messages, steady_time now,
 
 // --- time ---------------------------------------------------------------------------------------------------------------------------------
 
-void channel::time_out(reader_id who, steady_time now, channel_effects& out) {
+void audience::time_out(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   auto late = bits(r.asked) & ~r.settled & ~r.waits;
   out.timed_out += static_cast<std::size_t>(std::popcount(late));
@@ -307,7 +306,7 @@ void channel::time_out(reader_id who, steady_time now, channel_effects& out) {
   if (r.behind && r.behind->page && r.sent > 0) fall_behind(r);
 }
 
-void channel::send_again(reader_id who, steady_time now, channel_effects& out) {
+void audience::send_again(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   const auto again = std::exchange(r.waits, 0) & ~r.settled;
   r.retry_at = steady_time::max();
@@ -327,7 +326,7 @@ void channel::send_again(reader_id who, steady_time now, channel_effects& out) {
 }
 
 /// @returns whether the reader's oldest message has failed for the last time: it is a dead letter of (message, user), and settled.
-bool channel::fail_head(reader_id who, dead_reason reason, std::string detail, steady_time now, channel_effects& out) {
+bool audience::fail_head(reader_id who, dead_reason reason, std::string detail, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (r.failures < UINT8_MAX) ++r.failures;
   const auto& what = *at(r, 0);
@@ -347,7 +346,7 @@ bool channel::fail_head(reader_id who, dead_reason reason, std::string detail, s
   return true;
 }
 
-void channel::tick(steady_time now, channel_effects& out) {
+void audience::tick(steady_time now, audience_effects& out) {
   if (now < first_due_) return;
   first_due_ = steady_time::max();
   for (const auto who : std::exchange(load_again_, {})) out.load.push_back(who);
@@ -361,7 +360,7 @@ void channel::tick(steady_time now, channel_effects& out) {
         (r.due <= now ? r.due : r.retry_at) = now + std::chrono::seconds(1);
       } else {
         if (r.due <= now) time_out(who, now, out);
-        if (r.retry_at <= now) send_again(who, now, out);
+        if (r.retry_at <= now && r.sent > 0 && at(r, 0) != nullptr) send_again(who, now, out);
       }
     }
     if (r.behind && r.behind->not_before <= now && r.behind->not_before != steady_time{}) {
@@ -375,7 +374,7 @@ void channel::tick(steady_time now, channel_effects& out) {
   read_next(out);
 }
 
-std::optional<steady_time> channel::next_due() const {
+std::optional<steady_time> audience::next_due() const {
   if (first_due_ == steady_time::max()) return std::nullopt;
   return first_due_;
 }

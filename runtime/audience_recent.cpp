@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a reader's next messages are: in memory, or a page of the store that is shared by those who stand at the same place.
-#include "runtime/channel.hpp"
+#include "runtime/audience.hpp"
+
+#include "runtime/number_text.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -12,8 +14,28 @@ constexpr std::uint32_t bit(std::size_t i) { return std::uint32_t{1} << i; }
 bool is_above(sequence x, const message_ptr& y) { return x < y->seq; }
 }  // namespace
 
+std::optional<channel_start> parse_start(std::string_view text) {
+  constexpr std::string_view last = "last ";
+  if (text == "latest") return channel_start{channel_start::from::latest, 0};
+  if (text == "earliest") return channel_start{channel_start::from::earliest, 0};
+  if (!text.starts_with(last)) return std::nullopt;
+  const auto count = number_in<std::size_t>(text.substr(last.size()));
+  if (!count || *count > 10'000) return std::nullopt;
+  return channel_start{channel_start::from::last, *count};
+}
+
+channel_start start_of(const address& channel, std::string_view otherwise, const std::vector<std::string>& starts) {
+  for (const std::string_view x : starts) {
+    const auto at = x.rfind('=');
+    const auto who = x.substr(0, at);
+    const bool kind = who.ends_with(":*") && who.substr(0, who.size() - 2) == channel.kind();
+    if (kind || who == channel.text()) return parse_start(x.substr(at + 1)).value_or(channel_start{});
+  }
+  return parse_start(otherwise).value_or(channel_start{});
+}
+
 /// The i-th message after the reader's floor, counting settled ones; null where there is none, or it is not in memory.
-const message_ptr* channel::at(const reader& r, std::size_t i) const {
+const message_ptr* audience::at(const reader& r, std::size_t i) const {
   if (r.behind) {
     if (!r.behind->page || r.at + i >= r.behind->page->size()) return nullptr;
     return &(*r.behind->page)[r.at + i];
@@ -22,7 +44,7 @@ const message_ptr* channel::at(const reader& r, std::size_t i) const {
   return place < recent_.size() ? &recent_[place] : nullptr;
 }
 
-channel::catch_up& channel::make_behind(reader& r) {
+audience::catch_up& audience::make_behind(reader& r) {
   if (!r.behind) {
     r.behind = std::make_unique<catch_up>();
     ++behind_;
@@ -30,14 +52,14 @@ channel::catch_up& channel::make_behind(reader& r) {
   return *r.behind;
 }
 
-void channel::drop_behind(reader& r) {
+void audience::drop_behind(reader& r) {
   if (!r.behind) return;
   r.behind.reset();
   --behind_;
 }
 
 /// Finds the reader's place anew by its floor. Nothing is in flight, or what was is noted in `behind` by its seqs.
-void channel::place(reader_id who, steady_time now, channel_effects& out) {
+void audience::place(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (r.floor < recent_after_) {
     make_behind(r).page = nullptr;
@@ -51,7 +73,7 @@ void channel::place(reader_id who, steady_time now, channel_effects& out) {
   fill(who, now, out);
 }
 
-void channel::restore_marks(reader& r, const cursor& acked, sequence sent_upto, const std::vector<sequence>& nacked) {
+void audience::restore_marks(reader& r, const cursor& acked, sequence sent_upto, const std::vector<sequence>& nacked) {
   r.settled = r.nacked = 0;
   r.sent = 0;
   for (unsigned i = 0; i < window_max; ++i) {
@@ -66,7 +88,7 @@ void channel::restore_marks(reader& r, const cursor& acked, sequence sent_upto, 
 }
 
 /// What its masks say is written down by seqs, as long as the messages are here.
-void channel::fall_behind(reader& r) {
+void audience::fall_behind(reader& r) {
   catch_up known;
   known.acked = cursor(r.floor, {});
   for (unsigned i = 0; i < window_max; ++i) {
@@ -80,7 +102,7 @@ void channel::fall_behind(reader& r) {
 }
 
 /// Many at once: so that looking through the readers costs little a message.
-void channel::evict() {
+void audience::evict() {
   if (recent_.size() <= options_.recent_max && recent_bytes_ <= options_.recent_bytes_max) return;
   std::size_t count = 0, bytes = 0;
   while (count < recent_.size() && (recent_.size() - count > options_.recent_max / 2 || recent_bytes_ - bytes > options_.recent_bytes_max / 2))
@@ -94,7 +116,7 @@ void channel::evict() {
 }
 
 /// `older` are all messages above `after` and up to recent_after_. @returns whether there was room.
-bool channel::prepend(const std::vector<message_ptr>& older, sequence after) {
+bool audience::prepend(const std::vector<message_ptr>& older, sequence after) {
   const auto begin = std::upper_bound(older.begin(), older.end(), after, is_above);
   auto end = begin;
   std::size_t bytes = 0;
@@ -110,7 +132,7 @@ bool channel::prepend(const std::vector<message_ptr>& older, sequence after) {
 
 // --- the store ----------------------------------------------------------------------------------------------------------------------------
 
-void channel::want_page(reader_id who, steady_time now, channel_effects& out) {
+void audience::want_page(reader_id who, steady_time now, audience_effects& out) {
   auto& r = readers_[who];
   if (r.behind->asked || r.behind->page) return;
   if (r.behind->not_before > now) return note_due(r.behind->not_before);
@@ -121,12 +143,12 @@ void channel::want_page(reader_id who, steady_time now, channel_effects& out) {
   read_next(out);
 }
 
-void channel::read_next(channel_effects& out) {
+void audience::read_next(audience_effects& out) {
   for (; reads_ < reads_max && !pages_to_read_.empty(); pages_to_read_.pop_front(), ++reads_)
     out.reads.push_back({pages_to_read_.front(), options_.page_max});
 }
 
-void channel::page(sequence after, const stored_page& x, steady_time now, channel_effects& out) {
+void audience::page(sequence after, const stored_page& x, steady_time now, audience_effects& out) {
   --reads_;
   auto waiting = wanted_pages_.extract(after);
   auto messages = x.messages;
@@ -172,7 +194,7 @@ void channel::page(sequence after, const stored_page& x, steady_time now, channe
   read_next(out);
 }
 
-void channel::page_failed(sequence after, steady_time now) {
+void audience::page_failed(sequence after, steady_time now) {
   --reads_;
   const auto waiting = wanted_pages_.extract(after);
   if (waiting.empty()) return;

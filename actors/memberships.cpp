@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "actors/memberships.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace doorstep {
+
+std::vector<address> channels_of(const identity& who, const route_table::channel_kinds& kinds) {
+  std::vector<address> out;
+  const auto add = [&](std::string_view kind, const std::vector<std::string>& names) {
+    for (const auto& name : names)
+      if (auto made = address::channel(kind, name)) out.push_back(std::move(*made));
+  };
+  if (kinds.role) add("role", who.roles);
+  if (kinds.group) add("group", who.groups);
+  if (kinds.all) out.push_back(address::all());
+  return out;
+}
+
+membership* memberships::find(const address& of) {
+  const auto found = std::find_if(all.begin(), all.end(), [&](const membership& x) { return x.of == of; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool memberships::is_settled() const {
+  return std::all_of(all.begin(), all.end(), [](const membership& x) { return x.channel != nullptr; });
+}
+
+std::size_t memberships::subscribed() const {
+  return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [](const membership& x) { return !x.by_token; }));
+}
+
+joint_ack* memberships::begin_ack(request_id request) {
+  if (acks_.size() >= acks_max) return nullptr;
+  acks_.push_back({next_token_++, request, {}, false, {}, 0, {}, {request, {}, {}}});
+  return &acks_.back();
+}
+
+joint_ack* memberships::find_ack(std::uint64_t token) {
+  const auto found = std::find_if(acks_.begin(), acks_.end(), [&](const joint_ack& x) { return x.token == token; });
+  return found == acks_.end() ? nullptr : &*found;
+}
+
+joint_ack* memberships::answered(const reader_acked& x) {
+  auto* ack = find_ack(x.token);
+  if (ack == nullptr) return nullptr;
+  const bool named = std::find(ack->named.begin(), ack->named.end(), x.of) != ack->named.end();
+  if (named || !x.ids.empty()) ack->collected.up_to.emplace_back(x.of, x.up_to);
+  for (const auto& id : x.ids) {
+    ack->collected.ids.push_back(id);
+    std::erase(ack->unclaimed, id);
+  }
+  return --ack->channels_left == 0 ? ack : nullptr;
+}
+
+void memberships::end_ack(std::uint64_t token) {
+  std::erase_if(acks_, [&](const joint_ack& x) { return x.token == token; });
+}
+
+}  // namespace doorstep

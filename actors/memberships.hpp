@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which channels a SESSION reads, and acks that concern several of them: each owner says what of an ack is durable, the client gets one receipt. A value of the SESSION,
+// on its lane.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "net/connection.hpp"
+#include "runtime/routes.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace doorstep {
+
+/// Channels that a token makes its user read, of the kinds that rules name.
+std::vector<address> channels_of(const identity& who, const route_table::channel_kinds& kinds);
+
+struct membership {
+  address of;
+  caf::strong_actor_ptr channel{};  ///< null until attached, and after it failed
+  sequence floor{};
+  request_id request = 0;          ///< of the subscribe that is to be answered
+  bool by_token = true;            ///< else by subscribe
+  bool asked = false;              ///< the SHARD has been asked
+  bool announced = false;          ///< the client knows of it
+  std::vector<reader_gap> gaps{};  ///< before the client is greeted
+};
+
+/// An ack whose parts belong to several.
+struct joint_ack {
+  std::uint64_t token;
+  request_id request;
+  sequence of_mailbox;  ///< up to where the mailbox is acked by it
+  bool mailbox_named = false;
+  std::vector<address> named;  ///< channels with an up_to
+  std::size_t channels_left = 0;
+  std::vector<std::string> unclaimed;  ///< ids that no channel knew so far
+  server::receipt collected;
+};
+
+class memberships {
+public:
+  static constexpr std::size_t acks_max = 256;  ///< that wait for their owners; the next one is refused
+  /// Requests of the mailbox that stand for a joint ack. Those of clients are below 2^53.
+  static constexpr request_id joint = request_id{1} << 63;
+
+  std::vector<membership> all;
+
+  membership* find(const address& of);
+  /// Everybody has answered: the client may be greeted.
+  bool is_settled() const;
+  std::size_t subscribed() const;
+
+  /// @returns null when too many wait.
+  joint_ack* begin_ack(request_id request);
+  joint_ack* find_ack(std::uint64_t token);
+  /// @returns the ack when the last channel has answered.
+  joint_ack* answered(const reader_acked& x);
+  void end_ack(std::uint64_t token);
+  /// What its parts said will not come any more: clients repeat what has no receipt.
+  void drop_acks() { acks_.clear(); }
+
+private:
+  std::vector<joint_ack> acks_;
+  std::uint64_t next_token_ = 1;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a SESSION says to its channels and hears from them. Made for one message, as a SESSION's own turn; on its lane.
+#pragma once
+
+#include "actors/memberships.hpp"
+#include "actors/session.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace doorstep {
+
+class session_channels {
+public:
+  session_channels(session_self* self, const services& parts) : self_(self), state_(self->state), parts_(parts) {}
+
+  /// Those that the token gives, as the rules are now, are read from here on; what it gave before and does not any more is left.
+  void look();
+  void attach_missing();
+  void leave_all();
+  void subscribe(const client::subscribe& x);
+  void unsubscribe(const client::unsubscribe& x);
+
+  void attached(const reader_attached& x);
+  void gap(const reader_gap& x);
+  void failed(const address& of);
+  /// @returns why the client cannot be served.
+  std::optional<failure> refused(const reader_refused& x);
+
+  /// An ack that may concern channels: each is asked what of it is its own, what is nobody's goes to the mailbox.
+  void ack(const client::ack& x);
+  void answered(const reader_acked& x);
+  /// A receipt of the mailbox that is part of a joint one becomes the whole of it.
+  void fold(server::receipt& x);
+
+  void tell(const nack_messages& x) { tell_all(x); }
+  void tell(const extend_deadlines& x) { tell_all(x); }
+  void refuse_foreign(request_id id, const char* field);
+  /// What the client is told of its channels when it is greeted.
+  void greet(server::connected& hello, std::vector<server::event>& more);
+
+private:
+  void join(const std::vector<address>& wanted);
+  void add(membership x);
+  void attach(membership& x);
+  void leave(const address& of);
+  bool may_subscribe(std::string_view topic) const;
+  void complete(const joint_ack& ack);
+  void reply_error(request_id id, failure what) { state_.out->send({server::error{id, std::move(what)}}); }
+  void ring(milliseconds delay);
+  template <class Message>
+  void tell_all(const Message& x) {
+    for (const auto& one : state_.channels.all)
+      if (one.channel) self_->send(caf::actor_cast<channel_actor>(one.channel), x);
+  }
+
+  session_self* self_;
+  session_state& state_;
+  const services& parts_;
+};
+
+}  // namespace doorstep

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channels from publish to receipt: who reads which, acks that concern several owners, a failing channel, rest, drain, rules and tokens that change.
+#include "actors/channel.hpp"
+#include "tests/actors/fixture.hpp"
+#include "tests/runtime/routes_fixture.hpp"
+
+#include <gmock/gmock.h>
+
+namespace doorstep::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+class channel_test : public house_in_a_bottle {
+protected:
+  channel_test() {
+    options_.delivery.ack_timeout = milliseconds{1000};
+    options_.delivery.retry_base = milliseconds{100};
+    options_.delivery.retry_max = milliseconds{200};
+    options_.delivery.passivate_after = milliseconds{5000};
+    options_.channels.topics = {"news.*"};
+  }
+  explicit channel_test(bool shares, memory_log_options log) : house_in_a_bottle(shares, log) {}
+
+  void SetUp() override {
+    options_.routes = table_of(rules_);
+    parts_.routes = std::make_shared<live_routes>(options_.routes);
+    house_in_a_bottle::SetUp();
+  }
+
+  client_device& come(const std::string& user, std::vector<std::string> roles = {}, client::connect request = {}) {
+    clients_.emplace_back();
+    auto& x = clients_.back();
+    open(x);
+    identity who{user};
+    who.roles = std::move(roles);
+    x.handler->connected(std::move(request), std::move(who));
+    settle();
+    return x;
+  }
+  void send(const std::string& type, const std::string& id) {
+    event x;
+    x.id = id;
+    x.source = "/test";
+    x.type = type;
+    x.data = R"({"price":7,"who":"bob"})";
+    ASSERT_TRUE(publish({std::move(x)}));
+  }
+  void ack(client_device& x, const std::string& to, sequence seq, std::vector<std::string> ids = {}, request_id request = 5) {
+    say(x, client::ack{request, {{address::parse(to).value(), seq}}, std::move(ids)});
+  }
+  void ack_ids(client_device& x, std::vector<std::string> ids, request_id request = 5) { say(x, client::ack{request, {}, std::move(ids)}); }
+  cursor_record record(const std::string& channel, const std::string& user) const {
+    return store_.record_of(reader_key(address::parse(channel).value(), user));
+  }
+  static std::vector<std::string> addresses(const client_device& x) {
+    std::vector<std::string> out;
+    for (const auto& [of, seq] : x.seen->connected.back().addresses) out.emplace_back(of.text());
+    return out;
+  }
+  std::vector<channel_actor> channels() {
+    std::vector<channel_actor> out;
+    auto* self = dynamic_cast<shard_self*>(caf::actor_cast<caf::abstract_actor*>(shards_[0]));
+    for (const auto& [of, entry] : self->state.channels.all()) out.push_back(entry.who);
+    return out;
+  }
+  void TearDown() override {
+    for (auto& x : clients_) x.handler->closed();
+    settle();
+    for (const auto& who : channels()) caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+    settle();
+    house_in_a_bottle::TearDown();
+  }
+
+  std::string rules_ = R"(
+[[routes]]
+match.type = "sold"
+to = ["user:{/data/who}", "role:admin", "role:viewer"]
+render.data = "none"
+[routes.render.role.admin]
+data = ["/data/price"]
+[[routes]]
+match.type = "everybody"
+to = "all"
+[[routes]]
+match.type = "news"
+to = "topic:news.eu"
+)";
+};
+
+TEST_F(channel_test, one_stored_message_goes_to_all_who_are_there_and_each_acks_for_itself) {
+  for (int i = 0; i < 50; ++i) come("u" + std::to_string(i));
+  const auto before = log_.end_offset(shard_id{0});
+  send("everybody", "1");
+  EXPECT_EQ(log_.end_offset(shard_id{0}), before + 1);
+  for (const auto& x : clients_) EXPECT_THAT(x.seen->events(), ElementsAre("1"));
+  const auto seq = clients_[0].seen->pushes[0].what->seq;
+  ack(clients_[0], "all", seq);
+  ASSERT_EQ(clients_[0].seen->receipts.size(), 1U);
+  EXPECT_EQ(clients_[0].seen->receipts[0].id, 5U);
+  EXPECT_EQ(clients_[0].seen->receipts[0].up_to, (seq_by_address{{address::all(), seq}}));
+  EXPECT_EQ(record("all", "u0").acked.floor(), seq);
+  EXPECT_LT(record("all", "u1").acked.floor(), seq);
+  EXPECT_EQ(counts_.channel_pushed.value(), 50);
+  pass(milliseconds{1000});
+  pass(milliseconds{100});
+  EXPECT_EQ(clients_[0].seen->pushes.size(), 1U);
+  EXPECT_EQ(clients_[1].seen->pushes.size(), 2U);
+}
+
+TEST_F(channel_test, a_role_sees_its_own_rendering_and_nobody_without_the_role_any) {
+  auto &admin = come("ann", {"admin"}), &viewer = come("vic", {"viewer"}), &buyer = come("bob"), &nobody = come("ned");
+  EXPECT_THAT(addresses(admin), ElementsAre("user:ann", "role:admin", "all"));
+  send("sold", "1");
+  ASSERT_THAT(admin.seen->events(), ElementsAre("1"));
+  EXPECT_EQ(admin.seen->pushes[0].what->what->data, R"({"price":7})");
+  ASSERT_THAT(viewer.seen->events(), ElementsAre("1"));
+  EXPECT_EQ(viewer.seen->pushes[0].what->what->data, "");
+  EXPECT_THAT(buyer.seen->events(), ElementsAre("1"));
+  EXPECT_THAT(nobody.seen->events(), IsEmpty());
+}
+
+TEST_F(channel_test, who_comes_back_gets_what_was_sent_meanwhile_and_a_first_time_reader_does_not) {
+  disconnect(come("ann", {"admin"}));
+  send("sold", "1");
+  auto &ann = come("ann", {"admin"}), &new_one = come("nic", {"admin"});
+  ASSERT_THAT(ann.seen->events(), ElementsAre("1"));
+  EXPECT_FALSE(ann.seen->pushes[0].redelivered);
+  EXPECT_THAT(new_one.seen->events(), IsEmpty());
+}
+
+TEST_F(channel_test, ids_of_several_owners_in_one_ack_get_one_receipt_once_all_is_durable) {
+  auto& ann = come("bob", {"admin"});
+  send("sold", "1");
+  send("everybody", "2");
+  ASSERT_EQ(ann.seen->pushes.size(), 3U);
+  std::vector<std::string> ids;
+  for (const auto& x : ann.seen->pushes) ids.push_back(x.what->id);
+  ids.emplace_back("nobodys");
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  ack_ids(ann, ids);
+  pass(milliseconds{300});
+  EXPECT_THAT(ann.seen->receipts, IsEmpty());
+  store_.fail_with(std::nullopt);
+  pass(milliseconds{600});
+  pass(milliseconds{600});
+  ASSERT_EQ(ann.seen->receipts.size(), 1U);
+  EXPECT_EQ(ann.seen->receipts[0].id, 5U);
+  EXPECT_THAT(ann.seen->receipts[0].ids, UnorderedElementsAre(ids[0], ids[1], ids[2], ids[3]));
+  pass(milliseconds{5000});
+  EXPECT_EQ(ann.seen->pushes.size(), 3U);
+}
+
+TEST_F(channel_test, acks_without_a_request_id_are_gathered_into_few_writes) {
+  auto& ann = come("ann");
+  const auto version = record("all", "ann").version;
+  for (int i = 0; i < 5; ++i) {
+    send("everybody", std::to_string(i));
+    ack(ann, "all", ann.seen->pushes.back().what->seq, {}, 0);
+  }
+  EXPECT_EQ(record("all", "ann").version, version);
+  pass(options_.delivery.ack_linger);
+  EXPECT_EQ(record("all", "ann").version, version + 1);
+  EXPECT_EQ(record("all", "ann").acked.floor(), ann.seen->pushes.back().what->seq);
+}
+
+TEST_F(channel_test, an_address_that_is_not_the_sessions_is_refused_counted_and_changes_nothing) {
+  auto &ann = come("ann", {"admin"}), &vic = come("vic", {"viewer"});
+  send("sold", "1");
+  const auto seq = ann.seen->pushes[0].what->seq;
+  for (const auto* to : {"role:admin", "user:ann"}) ack(vic, to, seq);
+  say(vic, client::subscribe{6, address::parse("role:admin").value()});
+  say(vic, client::history{7, address::parse("role:admin").value(), {}});
+  ASSERT_EQ(vic.seen->errors.size(), 4U);
+  for (const auto& x : vic.seen->errors) EXPECT_EQ(x.what.code, ec::forbidden);
+  EXPECT_EQ(counts_.foreign_refused.value(), 4);
+  EXPECT_FALSE(record("role:admin", "ann").acked.is_acked(seq));
+  EXPECT_EQ(record("role:admin", "vic").version, 0U);
+}
+
+TEST_F(channel_test, a_topic_is_joined_by_subscribe_where_that_is_allowed_and_left_again) {
+  auto& ann = come("ann");
+  say(ann, client::subscribe{3, address::parse("topic:secret").value()});
+  ASSERT_EQ(ann.seen->errors.size(), 1U);
+  say(ann, client::subscribe{4, address::parse("topic:news.eu").value()});
+  ASSERT_EQ(ann.seen->joined.size(), 1U);
+  EXPECT_EQ(ann.seen->joined[0].id, 4U);
+  send("news", "1");
+  EXPECT_THAT(ann.seen->events(), ElementsAre("1"));
+  ack(ann, "topic:news.eu", ann.seen->pushes[0].what->seq);
+  EXPECT_EQ(ann.seen->receipts.size(), 1U);
+  say(ann, client::unsubscribe{5, address::parse("topic:news.eu").value()});
+  send("news", "2");
+  EXPECT_THAT(ann.seen->events(), ElementsAre("1"));
+}
+
+TEST_F(channel_test, a_refreshed_token_with_other_roles_changes_what_is_read_at_once) {
+  auto& ann = come("ann", {"admin"});
+  identity other{"ann"};
+  other.roles = {"viewer"};
+  ann.handler->refreshed(8, other);
+  settle();
+  ASSERT_EQ(ann.seen->left.size(), 1U);
+  EXPECT_EQ(ann.seen->left[0].addresses, std::vector{address::parse("role:admin").value()});
+  ASSERT_EQ(ann.seen->joined.size(), 1U);
+  send("sold", "1");
+  ASSERT_EQ(ann.seen->pushes.size(), 1U);
+  EXPECT_EQ(ann.seen->pushes[0].what->to.text(), "role:viewer");
+}
+
+TEST_F(channel_test, a_channel_that_fails_is_made_anew_and_its_readers_lose_nothing) {
+  auto &ann = come("ann"), &ben = come("ben");
+  ben.seen->poison = {"1"};
+  send("everybody", "1");
+  EXPECT_EQ(counts_.actor_restarts.value(), 1);
+  ben.seen->poison = {};
+  pass(milliseconds{50});
+  ASSERT_FALSE(ben.seen->pushes.empty());
+  EXPECT_TRUE(ben.seen->pushes[0].redelivered);
+  ack(ben, "all", ben.seen->pushes.back().what->seq);
+  EXPECT_EQ(ben.seen->receipts.size(), 1U);
+  send("everybody", "2");
+  EXPECT_EQ(ann.seen->events().back(), "2");
+  EXPECT_FALSE(ann.seen->pushes.back().redelivered);
+}
+
+TEST_F(channel_test, a_channel_that_nobody_reads_leaves_memory_and_what_comes_later_is_not_flagged) {
+  auto& ann = come("ann");
+  send("everybody", "1");
+  disconnect(ann);
+  settle();
+  pass(milliseconds{2'000});
+  pass(milliseconds{6'000});
+  EXPECT_THAT(channels(), IsEmpty());
+  send("everybody", "2");
+  auto& again = come("ann");
+  ASSERT_THAT(again.seen->events(), ElementsAre("1", "2"));
+  EXPECT_TRUE(again.seen->pushes[0].redelivered);
+  EXPECT_FALSE(again.seen->pushes[1].redelivered);
+}
+
+TEST_F(channel_test, a_drain_saves_what_readers_acked) {
+  auto& ann = come("ann");
+  send("everybody", "1");
+  const auto seq = ann.seen->pushes[0].what->seq;
+  ack(ann, "all", seq, {}, 0);
+  caf::anon_send(shards_[0], begin_drain{});
+  settle();
+  EXPECT_EQ(record("all", "ann").acked.floor(), seq);
+  EXPECT_THAT(channels(), IsEmpty());
+}
+
+TEST_F(channel_test, history_of_a_channel_tells_the_states_of_who_asks) {
+  auto& ann = come("ann");
+  send("everybody", "1");
+  send("everybody", "2");
+  ack(ann, "all", ann.seen->pushes[0].what->seq);
+  say(ann, client::history{7, address::all(), {}});
+  ASSERT_EQ(ann.seen->histories.size(), 1U);
+  const auto& page = ann.seen->histories[0].messages;
+  ASSERT_EQ(page.size(), 2U);
+  EXPECT_TRUE(page[0].states[static_cast<std::size_t>(inbox_mark::delivered)]);
+  EXPECT_FALSE(page[1].states[static_cast<std::size_t>(inbox_mark::delivered)]);
+}
+
+class no_channels_test : public channel_test {
+protected:
+  no_channels_test() { rules_ = "[[routes]]\nto = \"user:bob\"\n"; }
+};
+
+TEST_F(no_channels_test, a_session_reads_no_channel_until_a_rule_names_one) {
+  auto& ann = come("ann", {"admin"});
+  EXPECT_THAT(addresses(ann), ElementsAre("user:ann"));
+  EXPECT_THAT(channels(), IsEmpty());
+  const auto table = table_of("[[routes]]\nto = \"role:admin\"\n");
+  parts_.routes->announce(table);
+  caf::anon_send(router_, use_routes{table});
+  caf::anon_send(ann.actor, join_channels{});
+  settle();
+  ASSERT_EQ(ann.seen->joined.size(), 1U);
+  send("x", "1");
+  EXPECT_THAT(ann.seen->events(), ElementsAre("1"));
+}
+
+class channel_store_behind_test : public channel_test {
+protected:
+  channel_store_behind_test() : channel_test(false, {}) {}
+};
+
+TEST_F(channel_store_behind_test, a_reader_that_comes_while_the_store_lags_misses_nothing) {
+  auto& ann = come("ann");
+  send("everybody", "1");
+  ack(ann, "all", ann.seen->pushes[0].what->seq);
+  disconnect(ann);
+  pass(milliseconds{6'000});
+  pass(milliseconds{6'000});
+  auto& ben = come("ben");
+  store_.fail_with(failure{ec::unavailable, "away", {}});
+  send("everybody", "2");
+  EXPECT_THAT(ben.seen->events(), ElementsAre("2"));
+  clients_.emplace_back();
+  auto& again = clients_.back();
+  open(again);
+  again.handler->connected({}, identity{"ann"});
+  settle();
+  store_.fail_with(std::nullopt);
+  for (int i = 0; i < 4; ++i) pass(milliseconds{1'000});
+  EXPECT_EQ(again.seen->events().front(), "2");
+}
+
+class channel_judged_by_store_test : public channel_test {
+protected:
+  channel_judged_by_store_test() : channel_test(false, judged_by_reader()) {}
+  static memory_log_options judged_by_reader() {
+    memory_log_options x;
+    x.judges = false;
+    return x;
+  }
+};
+
+TEST_F(channel_judged_by_store_test, a_channel_message_is_pushed_once_the_store_has_judged_it_and_a_duplicate_never) {
+  auto& ann = come("ann");
+  send("everybody", "1");
+  send("everybody", "1");
+  send("everybody", "2");
+  EXPECT_THAT(ann.seen->events(), ElementsAre("1", "2"));
+}
+
+}  // namespace
+}  // namespace doorstep::test
