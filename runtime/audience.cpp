@@ -40,6 +40,7 @@ audience::audience(audience_options options, std::function<std::uint64_t()> rand
       recent_after_(options_.known),
       index_(0, user_hash{&readers_}, user_equal{&readers_}) {
   options_.window = std::clamp(options_.window, 1U, window_max);
+  options_.page_max = std::max<std::size_t>(options_.page_max, window_max);
 }
 
 // --- readers ------------------------------------------------------------------------------------------------------------------------------
@@ -54,8 +55,10 @@ reader_id audience::attach(std::string_view user, std::uint32_t session, sequenc
     if (!r.joined) return who;
     out.joined.push_back({who, session, r.durable});
     if (r.sessions == 1) restart_deadline(r, now);
-    if (r.behind && !r.behind->page && r.behind->sent_upto > r.floor) {
-      r.behind->greets = true;
+    if (r.behind) {
+      // What is not at hand goes to everybody once more, flagged: this session does not have it.
+      r.flag_upto = std::max(r.flag_upto, pushed_upto(r));
+      r.behind->sent_upto = {};
       want_page(who, now, out);
     }
     push_in_flight(who, session, out);

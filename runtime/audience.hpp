@@ -164,7 +164,7 @@ private:
     std::vector<sequence> nacked;  ///< likewise
     steady_time not_before{};      ///< nothing is pushed or read until then; zero: at any time
     steady_time replay_from{};     ///< the bucket of audience_options::replay_rate
-    bool asked = false, greets = false;
+    bool asked = false;
   };
   /// Masks are of the messages after the floor: bit 0 is the oldest one that is not settled.
   struct reader {

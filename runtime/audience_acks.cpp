@@ -82,11 +82,12 @@ void audience::nack(reader_id who, const std::vector<std::string>& ids, const na
     return want_page(who, now, out);
   }
   for (const auto& id : ids) {
-    for (unsigned i = 0; i < r.sent; ++i) {
+    for (unsigned i = 0; i < window_max; ++i) {
       const auto* what = at(r, i);
-      if (what == nullptr) return;
+      if (what == nullptr) break;
       if ((*what)->id != id || (r.settled & bit(i)) != 0) continue;
       r.nacked |= bit(i);
+      if (i >= r.sent) break;  // about to be pushed again
       if (i == 0 && fail_head(who, dead_reason::nacked, terms.reason, now, out)) break;
       r.waits |= bit(i);
       const auto delay = terms.retry_in ? *terms.retry_in : options_.retry.delay(i == 0 ? r.failures : 1U, random_());
@@ -128,16 +129,13 @@ sequence audience::pushed_upto(const reader& r) const {
 
 /// `open` in every record of a reader: a document that only takes a version is not one.
 cursor_record audience::record_of(const reader& r) const {
-  cursor acked(r.floor, {});
-  if (r.behind && !r.behind->page) {
-    acked = r.behind->acked;
-    acked.raise(r.floor);
-  } else {
-    for (unsigned i = 0; i < window_max; ++i) {
-      const auto* what = at(r, i);
-      if (what == nullptr) break;
-      if ((r.settled & bit(i)) != 0) acked.ack((*what)->seq);
-    }
+  // Beyond a page it is known by seqs only.
+  auto acked = r.behind ? r.behind->acked : cursor();
+  acked.raise(r.floor);
+  for (unsigned i = 0; i < window_max; ++i) {
+    const auto* what = at(r, i);
+    if (what == nullptr) break;
+    if ((r.settled & bit(i)) != 0) acked.ack((*what)->seq);
   }
   return {reader_key(options_.of, r.user), std::move(acked), {pushed_upto(r), true}, {}, r.version};
 }

@@ -89,14 +89,16 @@ void audience::restore_marks(reader& r, const cursor& acked, sequence sent_upto,
 
 /// What its masks say is written down by seqs, as long as the messages are here.
 void audience::fall_behind(reader& r) {
+  // A page that is dropped has taken up only a part of what was known before it.
   catch_up known;
-  known.acked = cursor(r.floor, {});
+  if (r.behind) known = {nullptr, std::move(r.behind->acked), r.behind->sent_upto, std::move(r.behind->nacked), {}, {}, false};
+  known.acked.raise(r.floor);
   for (unsigned i = 0; i < window_max; ++i) {
     const auto* what = at(r, i);
     if (what == nullptr) break;
     if ((r.settled & bit(i)) != 0) known.acked.ack((*what)->seq);
     if ((r.nacked & bit(i)) != 0) known.nacked.push_back((*what)->seq);
-    if (i < r.sent) known.sent_upto = (*what)->seq;
+    if (i < r.sent) known.sent_upto = std::max(known.sent_upto, (*what)->seq);
   }
   make_behind(r) = std::move(known);
 }
@@ -156,12 +158,24 @@ void audience::page(sequence after, const stored_page& x, steady_time now, audie
   // Nothing lies between the page and what is in memory.
   const bool whole = (!x.more && x.complete_to >= recent_after_) || (!messages.empty() && messages.back()->seq >= recent_after_);
   if (whole && after < recent_after_) prepend(messages, std::max(after, std::min(x.gone_to, recent_after_)));
+  if (whole) {
+    const auto upto = std::max(messages.empty() ? recent_after_ : messages.back()->seq, recent_after_);
+    auto next = std::upper_bound(recent_.begin(), recent_.end(), upto, is_above);
+    for (unsigned i = 0; i < window_max && next != recent_.end(); ++i) messages.push_back(*next++);
+  }
+  // A page has all that may be in flight: else an ack by id of what lies beyond it would seem to be nobody's.
+  const bool enough = whole || messages.size() >= window_max;
   const auto shared = std::make_shared<const std::vector<message_ptr>>(std::move(messages));
   if (!waiting.empty()) {
     for (const auto who : waiting.mapped()) {
       auto& r = readers_[who];
       if (!r.used || !r.behind || !r.behind->asked || r.floor != after) continue;
       r.behind->asked = false;
+      if (!enough) {
+        r.behind->not_before = now + read_retry;  // the store is not as far yet
+        note_due(r.behind->not_before);
+        continue;
+      }
       if (x.gone_to > r.floor && !r.unread_past) {
         const auto upto = shared->empty() ? x.gone_to : std::min(x.gone_to, sequence{shared->front()->seq.value - 1});
         if (upto > r.floor) {
@@ -171,22 +185,17 @@ void audience::page(sequence after, const stored_page& x, steady_time now, audie
         }
       }
       r.unread_past = false;
-      const bool greets = std::exchange(r.behind->greets, false);
       if (r.floor >= recent_after_) {
         place(who, now, out);
       } else if (const auto first = std::upper_bound(shared->begin(), shared->end(), r.floor, is_above); first != shared->end()) {
         r.behind->page = shared;
         r.at = static_cast<std::uint64_t>(first - shared->begin());
         restore_marks(r, r.behind->acked, r.behind->sent_upto, r.behind->nacked);
-      } else if (whole) {
-        // Nothing of this channel is left below what is in memory.
-        r.floor = recent_after_;
-        place(who, now, out);
       } else {
-        r.behind->not_before = now + read_retry;  // the store is not as far yet
-        note_due(r.behind->not_before);
+        // Nothing of this channel is left below what is in memory; or the gap is longer than the page.
+        if (whole) r.floor = recent_after_;
+        place(who, now, out);
       }
-      if (greets) push_in_flight(who, 0, out);
       take_waiting_acks(who, now, out);
       fill(who, now, out);
     }
