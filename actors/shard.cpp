@@ -454,7 +454,7 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         if (found != self->state.boxes.end()) return self->delegate(found->second.box, x);
         return mailbox_report{};
       },
-      [=](look) -> actor_report {
+      [=](look) -> caf::result<actor_report> {
         auto& state = self->state;
         actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),
                        {}};
@@ -463,7 +463,7 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
                      {"next_offset", state.next_offset},
                      {"saved_offset", state.saved_offset},
                      {"stopped", parts->log.why_stopped(state.birth.id).empty() ? 0 : 1}};
-        return x;
+        return with_channels(self, std::move(x));
       },
   };
 }

@@ -60,6 +60,9 @@ struct shard_state {
 };
 using shard_self = caf::stateful_actor<shard_state, on_lane<shard_actor::base>>;
 
+/// The report of a SHARD with those of its channels below it.
+caf::result<actor_report> with_channels(shard_self* self, actor_report own);
+
 shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_birth birth);
 
 }  // namespace doorstep

@@ -1,9 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/shard_channels.hpp"
 
+#include "actors/shard.hpp"
+
+#include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace doorstep {
+
+namespace {
+
+/// A look waits no longer than this for one channel, and asks no more of them.
+constexpr std::chrono::seconds look_timeout{1};
+constexpr std::size_t looked_at_max = 100;
+
+struct gathering {
+  actor_report top;
+  std::size_t left = 0;
+  caf::typed_response_promise<actor_report> promise;
+  void arrived() {
+    if (--left == 0) promise.deliver(std::move(top));
+  }
+};
+
+}  // namespace
+
+caf::result<actor_report> with_channels(shard_self* self, actor_report own) {
+  const auto& channels = self->state.channels.all();
+  own.numbers.emplace_back("channels", static_cast<std::int64_t>(channels.size()));
+  if (channels.empty()) return own;
+  auto all = std::make_shared<gathering>();
+  all->top = std::move(own);
+  all->left = std::min(channels.size(), looked_at_max);
+  all->promise = self->make_response_promise<actor_report>();
+  auto left = all->left;
+  for (const auto& [of, entry] : channels) {
+    if (left-- == 0) break;
+    self->request(entry.who, look_timeout, look{})
+        .then(
+            [all](actor_report& x) {
+              all->top.children.push_back(std::move(x));
+              all->arrived();
+            },
+            [all](const caf::error&) { all->arrived(); });
+  }
+  return all->promise;
+}
 
 shard_channels::entry* shard_channels::find(const address& of) {
   const auto found = all_.find(of);

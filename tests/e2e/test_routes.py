@@ -133,7 +133,7 @@ def test_a_reload_takes_new_rules_at_once_and_keeps_the_old_ones_on_an_error(doo
     server.process.send_signal(signal.SIGHUP)
     logged(server, "routes=2")
     assert post(server, paid(4)).json()["events"][0]["accepted"] == 2
-    server.routes = "[[routes]]\nto = \"all\"\n"
+    server.routes = "[[routes]]\nto = \"everybody\"\n"
     server.write_config()
     server.process.send_signal(signal.SIGHUP)
     logged(server, "reload-refused")
@@ -141,12 +141,12 @@ def test_a_reload_takes_new_rules_at_once_and_keeps_the_old_ones_on_an_error(doo
     assert server.stop() == 0
 
 
-def test_channels_are_refused_at_the_start(tmp_path):
+def test_an_address_of_no_kind_is_refused_at_the_start(tmp_path):
     path = tmp_path / "doorstep.toml"
-    path.write_text("[[routes]]\nto = [\"user:a\", \"role:admin\"]\n")
+    path.write_text("[[routes]]\nto = [\"user:a\", \"rolle:admin\"]\n")
     for command in ("check-config", "serve"):
         done = run_doorstep(command, "--config", path)
-        assert done.returncode == 78 and f"{path}:2:17: channels are not there yet" in done.stderr and "^~~" in done.stderr, done.stderr
+        assert done.returncode == 78 and f"{path}:2:17: is not an address" in done.stderr and "^~~" in done.stderr, done.stderr
 
 
 def test_rules_are_tried_and_looked_at_from_the_command_line(tmp_path):

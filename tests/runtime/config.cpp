@@ -76,6 +76,8 @@ std::string other_text(const option& x, config& defaults) {
   if (x.name.ends_with("listen")) return "localhost:1234";
   if (x.name.ends_with("pointer")) return "/a/b~0c";
   if (x.name == "http.origins") return "https://a.example";
+  if (x.name == "channels.start") return "last 7";
+  if (x.name == "channels.starts") return "role:*=earliest";
   if (x.name.ends_with("kafka_options")) return "security.protocol=ssl";
   return "something-long-enough-for-a-secret-or-key";
 }
