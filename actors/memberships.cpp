@@ -2,6 +2,8 @@
 #include "actors/memberships.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 #include <utility>
 
 namespace doorstep {
@@ -52,6 +54,43 @@ joint_ack* memberships::answered(const reader_acked& x) {
     std::erase(ack->unclaimed, id);
   }
   return --ack->channels_left == 0 ? ack : nullptr;
+}
+
+std::uint64_t memberships::begin_list(request_id request, const history_query& query, std::size_t parts) {
+  if (lists_.size() >= lists_max) return 0;
+  lists_.push_back({next_token_++, query, parts, {request, {}, false, {}}});
+  return lists_.back().number;
+}
+
+std::optional<server::history> memberships::add_to_list(std::uint64_t number, server::history part, std::uint32_t shards) {
+  const auto found = std::find_if(lists_.begin(), lists_.end(), [&](const inbox_list& x) { return x.number == number; });
+  if (found == lists_.end()) return std::nullopt;
+  auto& page = found->page;
+  page.more = page.more || part.more;
+  std::move(part.messages.begin(), part.messages.end(), std::back_inserter(page.messages));
+  if (--found->left > 0) return std::nullopt;
+  const auto place = [&](const server::past& x) { return std::tuple(x.what->appended, shard_of(x.what->to, shards), x.what->seq); };
+  std::sort(page.messages.begin(), page.messages.end(), [&](const auto& x, const auto& y) { return place(x) < place(y); });
+  // Each part had room for a whole page, so what is over belongs to the next one.
+  if (const auto limit = found->query.limit; page.messages.size() > limit) {
+    page.more = true;
+    const auto over = static_cast<std::ptrdiff_t>(page.messages.size() - limit);
+    if (found->query.newest)
+      page.messages.erase(page.messages.begin(), page.messages.begin() + over);
+    else
+      page.messages.erase(page.messages.end() - over, page.messages.end());
+  }
+  auto out = std::move(page);
+  lists_.erase(found);
+  return out;
+}
+
+std::optional<request_id> memberships::drop_list(std::uint64_t number) {
+  const auto found = std::find_if(lists_.begin(), lists_.end(), [&](const inbox_list& x) { return x.number == number; });
+  if (found == lists_.end()) return std::nullopt;
+  const auto request = found->page.id;
+  lists_.erase(found);
+  return request;
 }
 
 void memberships::end_ack(std::uint64_t token) {

@@ -40,6 +40,14 @@ struct joint_ack {
   server::receipt collected;
 };
 
+/// One list over the mailbox and the channels, in the making.
+struct inbox_list {
+  std::uint64_t number;
+  history_query query;
+  std::size_t left;
+  server::history page;
+};
+
 class memberships {
 public:
   static constexpr std::size_t acks_max = 256;  ///< that wait for their owners; the next one is refused
@@ -62,7 +70,16 @@ public:
   /// What its parts said will not come any more: clients repeat what has no receipt.
   void drop_acks() { acks_.clear(); }
 
+  static constexpr std::size_t lists_max = 16;
+  /// @returns its number; 0 when too many are in the making.
+  std::uint64_t begin_list(request_id request, const history_query& query, std::size_t parts);
+  /// A part has come. @returns the page when it was the last one: in the order of append time, shard and seq.
+  std::optional<server::history> add_to_list(std::uint64_t number, server::history part, std::uint32_t shards);
+  /// @returns whose it was, where it was still in the making.
+  std::optional<request_id> drop_list(std::uint64_t number);
+
 private:
+  std::vector<inbox_list> lists_;
   std::vector<joint_ack> acks_;
   std::uint64_t next_token_ = 1;
 };

@@ -236,6 +236,7 @@ struct history_read {
   request_id request = 0;
   history_query query;
   result<stored_history> what;
+  std::uint64_t list = 0;  ///< of which it is a part; 0: it is the whole answer
 };
 
 // --- MAILBOX <-> store, through WRITER for writes -----------------------------------------------------------------------------------------

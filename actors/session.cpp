@@ -160,6 +160,18 @@ public:
     for (const auto& [request, why] : x.answers) why ? reply_error(request, *why) : done(request);
   }
 
+  void history_came(const history_read& x) {
+    if (x.list != 0 && !x.what) {
+      if (const auto request = state_.channels.drop_list(x.list)) reply_error(*request, x.what.error());
+      return;
+    }
+    if (!x.what) return reply_error(x.request, x.what.error());
+    auto page = history_of(x.request, x.query, *x.what, wall());
+    if (x.list == 0) return out().send({std::move(page)});
+    if (auto whole = state_.channels.add_to_list(x.list, std::move(page), static_cast<std::uint32_t>(state_.shards->size())))
+      out().send({std::move(*whole)});
+  }
+
   unix_ms wall() const { return parts_.clock.time_at(self_->clock().now()); }
 
   void rang() {
@@ -240,6 +252,7 @@ private:
   }
 
   void on(const client::history& x) {
+    if (x.inbox) return list_inbox(x);
     auto what = x.what;
     if (x.of != state_.user) {
       if (state_.channels.find(x.of) == nullptr) {
@@ -248,8 +261,23 @@ private:
       }
       what.reader = reader_key(x.of, state_.who.user);
     }
-    parts_.store.history(x.of, what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = what](result<stored_history> what) {
-      caf::anon_send(me, history_read{id, query, std::move(what)});
+    read_history(x.of, what, x.id, 0);
+  }
+
+  void list_inbox(const client::history& x) {
+    const auto list = state_.channels.begin_list(x.id, x.what, 1 + state_.channels.all.size());
+    if (list == 0) return reply_error(x.id, {ec::queue_full, "too many lists are being read", "history"});
+    read_history(state_.user, x.what, x.id, list);
+    for (const auto& one : state_.channels.all) {
+      auto what = x.what;
+      what.reader = reader_key(one.of, state_.who.user);
+      read_history(one.of, what, x.id, list);
+    }
+  }
+
+  void read_history(const address& of, const history_query& what, request_id id, std::uint64_t list) {
+    parts_.store.history(of, what, [me = caf::actor_cast<session_actor>(self_), id, query = what, list](result<stored_history> found) {
+      caf::anon_send(me, history_read{id, query, std::move(found), list});
     });
   }
 
@@ -319,13 +347,7 @@ session_actor::behavior_type make_behavior() {
       },
       [](join_channels) { turn{}.channels().look(); },
       [](const inbox_answered& x) { turn{}.answered(x); },
-      [](const history_read& x) {
-        turn now;
-        if (x.what)
-          now.out().send({history_of(x.request, x.query, *x.what, now.wall())});
-        else
-          now.reply_error(x.request, x.what.error());
-      },
+      [](const history_read& x) { turn{}.history_came(x); },
       [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },
       [](alarm) { turn{}.rang(); },
   };

@@ -155,7 +155,11 @@ client::mark read_mark(request_id id, inbox_mark mark, bool on, members& from) {
 }
 
 client::history read_history(request_id id, members& from) {
-  client::history x{id, from.one_address("address"), {}};
+  client::history x{id, {}, {}, from.truth("inbox")};
+  if (!x.inbox)
+    x.of = from.one_address("address");
+  else if (from.has("address") || from.has("after") || from.has("before"))
+    from.wrong("inbox", "is one list over all addresses: page it by since and until");
   x.what.after = {from.number("after", 0, number_max, 0)};
   x.what.before = {from.number("before", 1, number_max, 0)};
   x.what.since = {static_cast<std::int64_t>(from.number("since", 0, number_max, 0))};

@@ -32,7 +32,7 @@ struct nack { request_id id = 0; std::vector<std::string> ids; std::string reaso
 struct in_progress { request_id id = 0; std::vector<std::string> ids; };
 /// What the person did: everything up to a seq, single messages, or everything there is.
 struct mark { request_id id = 0; inbox_mark what = inbox_mark::read; bool on = true; seq_by_address up_to; seqs_by_address seqs; bool all = false; };
-struct history { request_id id = 0; address of; history_query what; };
+struct history { request_id id = 0; address of; history_query what; bool inbox = false; };
 struct subscribe { request_id id = 0; address to; };
 struct unsubscribe { request_id id = 0; address to; };
 struct refresh { request_id id = 0; std::string token; };

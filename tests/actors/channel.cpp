@@ -265,6 +265,30 @@ TEST_F(channel_test, history_of_a_channel_tells_the_states_of_who_asks) {
   EXPECT_FALSE(page[1].states[static_cast<std::size_t>(inbox_mark::delivered)]);
 }
 
+TEST_F(channel_test, the_inbox_is_one_list_over_mailbox_and_channels_by_the_time_of_the_append) {
+  auto& ann = come("bob", {"admin"});
+  send("everybody", "1");
+  send("sold", "2");
+  send("everybody", "3");
+  client::history all{7, {}, {}, true};
+  say(ann, all);
+  const auto ids = [&] {
+    std::vector<std::string> out;
+    for (const auto& x : ann.seen->histories.back().messages) out.push_back(x.what->what->id + " " + std::string(x.what->to.text()));
+    return out;
+  };
+  ASSERT_EQ(ann.seen->histories.size(), 1U);
+  EXPECT_THAT(ids(), ElementsAre("1 all", "2 user:bob", "2 role:admin", "3 all"));
+  EXPECT_FALSE(ann.seen->histories[0].more);
+  all.what.limit = 2;
+  say(ann, all);
+  EXPECT_THAT(ids(), ElementsAre("1 all", "2 user:bob"));
+  EXPECT_TRUE(ann.seen->histories[1].more);
+  all.what.newest = true;
+  say(ann, all);
+  EXPECT_THAT(ids(), ElementsAre("2 role:admin", "3 all"));
+}
+
 class no_channels_test : public channel_test {
 protected:
   no_channels_test() { rules_ = "[[routes]]\nto = \"user:bob\"\n"; }

@@ -99,6 +99,12 @@ TEST(decode_frame, reads_history_in_both_directions_and_by_time) {
   EXPECT_TRUE(one<client::history>(R"({"history":{"address":"user:alice","until":2000}})").what.newest);
 }
 
+TEST(decode_frame, history_is_of_an_address_or_one_list_over_all) {
+  EXPECT_TRUE(one<client::history>(R"({"history":{"inbox":true,"since":5}})").inbox);
+  for (const char* text : {R"({"history":{}})", R"({"history":{"inbox":true,"address":"all"}})", R"({"history":{"inbox":true,"after":5}})"})
+    EXPECT_EQ(decode_frame(text)->refused.size(), 1u) << text;
+}
+
 TEST(decode_frame, keeps_what_is_reserved_or_unknown_as_unsupported) {
   EXPECT_EQ(one<client::unsupported>(R"({"publish":{"channel":"x"}})").what, "publish");
   EXPECT_EQ(one<client::subscribe>(R"({"id":3,"subscribe":{"address":"topic:x"}})").to.text(), "topic:x");
