@@ -77,7 +77,8 @@ bool session_channels::may_subscribe(std::string_view topic) const {
 
 void session_channels::subscribe(const client::subscribe& x) {
   if (const auto* known = state_.channels.find(x.to)) {
-    if (known->channel) state_.out->send({server::joined{x.id, {{x.to, known->floor}}}});
+    if (!known->channel) return reply_error(x.id, {ec::unavailable, "this channel is being joined already", {}});
+    state_.out->send({server::joined{x.id, {{x.to, known->floor}}}});
     return;
   }
   if (x.to.kind() != "topic" || !may_subscribe(x.to.id())) {
