@@ -64,6 +64,7 @@ public:
   void finish() {
     count();
     ask_store();
+    see_to_inboxes();
     greet();
     send_pushes();
     send_answers();
@@ -152,6 +153,12 @@ private:
     });
   }
 
+  void see_to_inboxes() {
+    if (state_.inboxes->is_idle()) return;
+    for (auto& x : state_.inboxes->take_replies()) self_->send(caf::actor_cast<session_actor>(x.to), inbox_answered{{std::move(x.answer)}});
+    state_.inboxes->ask(parts_.store, me(), now_);
+  }
+
   /// Before the pushes, so that on another lane the session is told first.
   void greet() {
     for (const auto& x : out().joined) {
@@ -212,11 +219,13 @@ private:
   }
 
   void save() {
-    if (!readers().wants_save() || now_ < state_.save_not_before || lingers()) return;
+    const bool marks = state_.inboxes->is_dirty();
+    if (state_.saving || now_ < state_.save_not_before || (!marks && (!readers().wants_save() || lingers()))) return;
+    state_.saving = true;
     state_.lingers_until.reset();
-    const auto when = readers().save_is_urgent() ? urgency::now : urgency::soon;
+    const auto when = marks || readers().save_is_urgent() ? urgency::now : urgency::soon;
     auto batch = readers().begin_save(now_);
-    self_->send(state_.birth.writer, save_readers{std::move(batch.cursors), std::move(batch.dead), when});
+    self_->send(state_.birth.writer, save_readers{std::move(batch.cursors), std::move(batch.dead), when, state_.inboxes->begin_save()});
   }
 
   /// As a mailbox's: acks that nobody waits for wait for more of them.
@@ -226,11 +235,13 @@ private:
     return now_ < *state_.lingers_until;
   }
 
-  bool is_idle() const { return state_.readers->is_idle() && state_.places.empty() && !state_.loading; }
+  bool is_idle() const {
+    return state_.readers->is_idle() && state_.places.empty() && !state_.loading && !state_.saving && state_.inboxes->is_idle();
+  }
 
   void rest() {
     // A drain does not wait for what cannot be read any more.
-    if (state_.draining && readers().is_saved()) {
+    if (state_.draining && readers().is_saved() && !state_.saving) {
       self_->quit();
       return;
     }
@@ -247,7 +258,9 @@ private:
     auto at = readers().next_due();
     const auto consider = [&](steady_time x) { at = at ? std::min(*at, x) : x; };
     if (is_idle()) consider(state_.idle_since + parts_.options.delivery.passivate_after);
-    if (readers().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
+    if (state_.inboxes->is_dirty() && !state_.saving) consider(state_.save_not_before);
+    if (readers().wants_save() && !state_.saving) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
+    if (const auto due = state_.inboxes->next_due()) consider(*due);
     if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
     self_->ring_at(state_.rings_at);
@@ -331,6 +344,16 @@ channel_actor::behavior_type make_behavior() {
         if (const auto* place = now.place_of_sender()) now.readers().in_progress(place->reader, x.ids, now.now());
         now.finish();
       },
+      [](const change_inbox& x) {
+        turn now;
+        auto* self = running<channel_self>();
+        if (const auto* place = now.place_of_sender()) {
+          const std::string user(now.readers().user_of(place->reader));
+          if (auto why = now.state().inboxes->change(user, self->current_sender(), x.what, wall_now()))
+            self->send(caf::actor_cast<session_actor>(self->current_sender()), inbox_answered{{{x.what.request, std::move(why)}}});
+        }
+        now.finish();
+      },
       [](writes_settled) {
         turn now;
         now.state().settling = false;
@@ -339,8 +362,20 @@ channel_actor::behavior_type make_behavior() {
       [](const cursors_read& x) { cursors_came(x); },
       [](const recent_read& x) { page_came(x); },
       [](const newest_read& x) { newest_came(x); },
+      [](const reader_inbox_read& x) {
+        turn now;
+        now.state().inboxes->loaded(x, now.now());
+        now.finish();
+      },
+      [](const reader_places_read& x) {
+        turn now;
+        now.state().inboxes->places(x, now.now());
+        now.finish();
+      },
       [](readers_saved x) {
         turn now;
+        now.state().saving = false;
+        now.state().inboxes->saved(x.durable);
         if (x.durable) {
           now.readers().saved(now.now(), now.out());
         } else {
@@ -386,6 +421,7 @@ channel_actor::behavior_type channel(channel_self* self, const services* parts, 
   state.parts = parts;
   state.birth = std::move(birth);
   state.readers.emplace(audience_options_of(*parts, state.birth), jitter);
+  state.inboxes.emplace(state.birth.of);
   state.idle_since = self->clock().now();
   parts->counts.channels.add(1);
   self->set_down_handler([](const caf::down_msg& x) {

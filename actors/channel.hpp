@@ -6,6 +6,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
 #include "actors/outlet.hpp"
+#include "actors/reader_inboxes.hpp"
 #include "actors/services.hpp"
 #include "runtime/audience.hpp"
 
@@ -49,6 +50,7 @@ struct channel_state {
   const services* parts = nullptr;
   channel_birth birth;
   std::optional<audience> readers;
+  std::optional<reader_inboxes> inboxes;
   std::vector<std::vector<session>> sessions;  ///< by reader
   std::unordered_map<caf::actor_addr, place> places;
   bool settling = false;  ///< writes of the life before are still under way: nothing is loaded
@@ -56,7 +58,7 @@ struct channel_state {
   std::uint64_t seen = 0;  ///< delivers and attaches, for the passivation handshake
   steady_time rings_at = steady_time::max(), idle_since{}, save_not_before{};
   std::optional<steady_time> lingers_until;
-  bool draining = false, loading = false;
+  bool draining = false, loading = false, saving = false;
   std::vector<reader_id> to_load;
   actor_age age;
 };

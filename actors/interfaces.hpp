@@ -60,9 +60,10 @@ using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
 using channel_actor = caf::typed_actor<caf::reacts_to<deliver>,
                                        caf::reacts_to<attach_reader>,  // answered to the session with reader_attached
                                        caf::reacts_to<detach_reader>, caf::reacts_to<ack_reader>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<writes_settled>,
-                                       caf::reacts_to<cursors_read>,  // from the store's thread, as are the next two
-                                       caf::reacts_to<recent_read>, caf::reacts_to<newest_read>, caf::reacts_to<readers_saved>, caf::reacts_to<alarm>,
+                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
+                                       caf::reacts_to<cursors_read>,  // from the store's thread, as are the next four
+                                       caf::reacts_to<recent_read>, caf::reacts_to<newest_read>, caf::reacts_to<reader_inbox_read>,
+                                       caf::reacts_to<reader_places_read>, caf::reacts_to<readers_saved>, caf::reacts_to<alarm>,
                                        caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look>::with<actor_report>>;
 
 /// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step.

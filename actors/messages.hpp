@@ -206,6 +206,15 @@ struct save_readers {
   std::vector<cursor_record> records;
   std::vector<dead_letter> dead;
   urgency when = urgency::soon;
+  std::vector<inbox_record> inboxes{};
+};
+struct reader_inbox_read {
+  std::string user;
+  result<stored_history> what;
+};
+struct reader_places_read {
+  std::string user;
+  result<stored_places> what;
 };
 struct readers_saved {
   bool durable = false;
@@ -392,6 +401,8 @@ DOORSTEP_LOCAL_MESSAGE(cursors_read)
 DOORSTEP_LOCAL_MESSAGE(recent_read)
 DOORSTEP_LOCAL_MESSAGE(save_readers)
 DOORSTEP_LOCAL_MESSAGE(readers_saved)
+DOORSTEP_LOCAL_MESSAGE(reader_inbox_read)
+DOORSTEP_LOCAL_MESSAGE(reader_places_read)
 DOORSTEP_LOCAL_MESSAGE(client_connected)
 DOORSTEP_LOCAL_MESSAGE(client_said)
 DOORSTEP_LOCAL_MESSAGE(client_refreshed)

@@ -241,9 +241,15 @@ private:
   }
 
   void on(const client::mark& x) {
+    // One owner a request, so that it has one answer.
+    const auto* owner = &state_.user;
+    for (const auto& [of, seq] : x.up_to) owner = of != state_.user ? &of : owner;
+    for (const auto& [of, seqs] : x.seqs) owner = of != state_.user ? &of : owner;
+    if (*owner != state_.user) return channels().mark(x, *owner);
     const auto up_to = own(x.up_to, x.id, "up_to");
     if (!up_to) return;
-    inbox_change change{0, x.id, x.what, x.on, x.all ? log_end() : std::min(*up_to, log_end()), {}};
+    const auto end = log_end(state_.user);
+    inbox_change change{0, x.id, x.what, x.on, x.all ? end : std::min(*up_to, end), {}};
     for (const auto& [of, seqs] : x.seqs) {
       if (!own({{of, {}}}, x.id, "seqs")) return;
       change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
@@ -282,10 +288,7 @@ private:
   }
 
   /// Nothing can be marked that does not exist yet.
-  sequence log_end() const {
-    const auto end = parts_.log.end_offset(shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size())));
-    return end == 0 ? sequence{} : sequence::at(parts_.log.generation(), end - 1);
-  }
+  sequence log_end(const address& of) const { return end_of_log(parts_, of, state_.shards->size()); }
 
   void done(request_id id) {
     if (id != 0) out().send({server::done{id}});

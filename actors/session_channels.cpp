@@ -197,6 +197,23 @@ void session_channels::ack(const client::ack& x) {
   }
 }
 
+void session_channels::mark(const client::mark& x, const address& of) {
+  const auto* one = state_.channels.find(of);
+  const auto is_of = [&](const auto& y) { return y.first == of; };
+  if (one == nullptr || !std::all_of(x.up_to.begin(), x.up_to.end(), is_of) || !std::all_of(x.seqs.begin(), x.seqs.end(), is_of))
+    return one == nullptr ? refuse_foreign(x.id, "up_to") : reply_error(x.id, {ec::malformed, "a mark names the messages of one address", "up_to"});
+  if (!one->channel) return reply_error(x.id, {ec::unavailable, "a channel is being loaded, mark again", {}});
+  inbox_change change{0, x.id, x.what, x.on, {}, {}};
+  for (const auto& [who, seq] : x.up_to) change.up_to = std::min(seq, end_of_log(parts_, of, state_.shards->size()));
+  for (const auto& [who, seqs] : x.seqs) change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
+  self_->send(caf::actor_cast<channel_actor>(one->channel), change_inbox{std::move(change)});
+}
+
+sequence end_of_log(const services& parts, const address& of, std::size_t shards) {
+  const auto end = parts.log.end_offset(shard_of(of, static_cast<std::uint32_t>(shards)));
+  return end == 0 ? sequence{} : sequence::at(parts.log.generation(), end - 1);
+}
+
 void session_channels::answered(const reader_acked& x) {
   auto* ack = state_.channels.answered(x);
   if (ack == nullptr) return;

@@ -33,6 +33,9 @@ public:
   /// A receipt of the mailbox that is part of a joint one becomes the whole of it.
   void fold(server::receipt& x);
 
+  /// What the person did with messages of one channel.
+  void mark(const client::mark& x, const address& of);
+
   void tell(const nack_messages& x) { tell_all(x); }
   void tell(const extend_deadlines& x) { tell_all(x); }
   void refuse_foreign(request_id id, const char* field);
@@ -58,5 +61,8 @@ private:
   session_state& state_;
   const services& parts_;
 };
+
+/// The highest seq that the log has given in the shard of an address.
+sequence end_of_log(const services& parts, const address& of, std::size_t shards);
 
 }  // namespace doorstep

@@ -61,6 +61,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
         auto& state = self->state;
         state.next.cursors.insert(state.next.cursors.end(), x.records.begin(), x.records.end());
         state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
+        state.next.inboxes.insert(state.next.inboxes.end(), x.inboxes.begin(), x.inboxes.end());
         state.next_waiting.channels.push_back(self->current_sender());
         if (x.when == urgency::now) state.when = urgency::now;
         flush_later(self);

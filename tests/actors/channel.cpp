@@ -265,6 +265,38 @@ TEST_F(channel_test, history_of_a_channel_tells_the_states_of_who_asks) {
   EXPECT_FALSE(page[1].states[static_cast<std::size_t>(inbox_mark::delivered)]);
 }
 
+TEST_F(channel_test, marks_of_a_channel_are_the_users_own_durable_and_seen_in_its_history) {
+  auto &ann = come("ann"), &ben = come("ben");
+  for (const auto* id : {"1", "2", "3"}) send("everybody", id);
+  const auto seq = [&](std::size_t i) { return ann.seen->pushes[i].what->seq; };
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  say(ann, client::mark{5, inbox_mark::read, true, {{address::all(), seq(1)}}, {}, false});
+  say(ann, client::mark{6, inbox_mark::archived, true, {}, {{address::all(), {seq(2)}}}, false});
+  EXPECT_THAT(ann.seen->done, IsEmpty());
+  store_.fail_with(std::nullopt);
+  for (int i = 0; i < 4; ++i) pass(milliseconds{500});
+  EXPECT_THAT(ann.seen->done, ElementsAre(5U, 6U));
+  const auto states = [&](client_device& x) {
+    say(x, client::history{7, address::all(), {}});
+    std::vector<std::string> out;
+    for (const auto& one : x.seen->histories.back().messages) {
+      out.emplace_back();
+      for (const auto mark : {inbox_mark::read, inbox_mark::archived})
+        out.back() += one.states[static_cast<std::size_t>(mark)] ? std::string(name(mark)) : "";
+    }
+    return out;
+  };
+  EXPECT_THAT(states(ann), ElementsAre("read", "read", "archived"));
+  EXPECT_THAT(states(ben), ElementsAre("", "", ""));
+  say(ann, client::mark{8, inbox_mark::read, false, {}, {{address::all(), {seq(0)}}}, false});
+  EXPECT_THAT(states(ann), ElementsAre("", "read", "archived"));
+  say(ann, client::mark{9, inbox_mark::read, true, {{address::all(), seq(1)}, {address::user("ann").value(), seq(1)}}, {}, false});
+  say(ann, client::mark{10, inbox_mark::read, true, {{address::parse("role:admin").value(), seq(1)}}, {}, false});
+  ASSERT_EQ(ann.seen->errors.size(), 2U);
+  EXPECT_EQ(ann.seen->errors[0].what.code, ec::malformed);
+  EXPECT_EQ(ann.seen->errors[1].what.code, ec::forbidden);
+}
+
 TEST_F(channel_test, the_inbox_is_one_list_over_mailbox_and_channels_by_the_time_of_the_append) {
   auto& ann = come("bob", {"admin"});
   send("everybody", "1");

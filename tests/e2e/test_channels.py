@@ -220,3 +220,32 @@ def test_history_of_a_channel_has_the_states_of_who_asks(doorstep):
         assert (await tab.expect("error"))["code"] == "forbidden"
 
     run(scenario())
+
+
+def test_what_was_read_in_a_channel_stays_read_over_a_kill_and_one_list_holds_mailbox_and_channels(doorstep, store):
+    server = made(doorstep, store, ROUTES + '[[routes]]\nto = "touser"\n')
+
+    async def listed(tab):
+        await tab.send({"id": 6, "history": {"inbox": True}})
+        page = await tab.expect("history")
+        return [(m["data"]["n"], m["address"], "read" in m["states"]) for m in page["messages"]]
+
+    async def scenario():
+        tab = await open_tab(server, "ann", roles=["admin"])
+        for one in (event(1), {**event(2, "x"), "touser": "ann"}, event(3, "to.admins"), event(4)):
+            server.publish(one)
+        got = {m["data"]["n"]: m for m in await tab.messages(4)}
+        await tab.send({"id": 5, "read": {"seqs": {"all": [got[4]["seq"]]}}})
+        assert await tab.expect("done") == {}
+        expected = [(1, "all", False), (2, "user:ann", False), (3, "role:admin", False), (4, "all", True)]
+        assert await listed(tab) == expected
+        await in_thread(server.kill)
+        await in_thread(server.start)
+        assert [x for x in await listed_when_quiet(await open_tab(server, "ann", roles=["admin"]), listed)] == expected
+
+    run(scenario())
+
+
+async def listed_when_quiet(tab, listed):
+    await tab.messages(4)
+    return await listed(tab)
