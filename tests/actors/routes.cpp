@@ -278,7 +278,8 @@ TEST_F(routes_test, a_reload_is_whole_or_not_at_all) {
   parts_.read_again = [&] { return load_config(file, "doorstep.toml", {}, {}); };
   auto make = &reloader;
   caf::actor_config plain;
-  auto who = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make, &parts_, router_);
+  int told = 0;
+  auto who = system_.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make, &parts_, router_, std::function<void()>([&] { ++told; }));
   const auto ask = [&] {
     result<std::string> out = failure{ec::internal, "never answered", {}};
     caf::anon_send(who, reload{[&](auto x) { out = std::move(x); }});
@@ -287,6 +288,7 @@ TEST_F(routes_test, a_reload_is_whole_or_not_at_all) {
   };
   const auto refused = ask();
   ASSERT_FALSE(refused);
+  EXPECT_EQ(told, 0);
   EXPECT_EQ(refused.error().code, ec::bad_config);
   EXPECT_THAT(refused.error().detail, HasSubstr("doorstep.toml:2:12"));
   publish({published_event("1", R"({"buyer":"old"})")});
@@ -296,6 +298,7 @@ TEST_F(routes_test, a_reload_is_whole_or_not_at_all) {
       "[[routes]]\nto = \"user:new\"\nmatch.header = { a = \"b\" }";
   const auto taken = ask();
   ASSERT_TRUE(taken) << to_string(taken.error());
+  EXPECT_EQ(told, 1) << "sessions may have to read other channels";
   EXPECT_THAT(*taken, HasSubstr("\"routes\":1"));
   EXPECT_THAT(*taken, HasSubstr("\"delivery.window\""));
   EXPECT_TRUE(parts_.routes->reads_headers());
