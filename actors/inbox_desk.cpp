@@ -32,6 +32,12 @@ void inbox_desk::count(outbox& owed) {
   count_wanted_ = true;
 }
 
+void inbox_desk::note(const note_in_inbox& x) {
+  const auto now = wall_now();
+  box_.delivered(x.after, x.upto, now);
+  for (const auto seq : x.expired) box_.left(seq, dead_reason::expired, now);
+}
+
 std::shared_ptr<const inbox_record> inbox_desk::begin_save(const cursor_record& record, std::span<const given_up> leaving, bool note_floor) {
   const auto now = wall_now();
   for (const auto& x : leaving) box_.left(x.what->seq, x.reason, now);

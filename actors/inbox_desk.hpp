@@ -28,6 +28,8 @@ public:
   void places(const result<stored_places>& x, steady_time now);
   /// The store's count, or why there is none.
   void counted(const result<stored_mailbox>& x, outbox& owed, outbox_effects& out, steady_time now);
+  /// What one of the devices acked, or had pass away.
+  void note(const note_in_inbox& x);
   void forget(unsigned slot) { box_.forget(slot); }
 
   /// Something is to be written with the next record.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/session.hpp"
 
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
+#include "runtime/utf8.hpp"
 
 #include <caf/send.hpp>
 
@@ -59,16 +61,25 @@ milliseconds part_of(milliseconds spread) {
   return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
 }
 
+bool has_control(std::string_view device) {
+  char32_t point = 0;
+  for (std::size_t at = 0; at < device.size();)
+    if (!decode_utf8(device, at, point) || is_control(point)) return true;
+  return false;
+}
+
 /// What the store's records say of each message. An ack whose time was not noted yet was not later than now.
-server::history history_of(request_id request, const history_query& query, const stored_history& x, unix_ms now) {
+/// @param by_device `delivered` is what one of the devices acked, as it was noted, or this one
+server::history history_of(request_id request, const history_query& query, const stored_history& x, unix_ms now, bool by_device) {
   server::history out{request, {}, x.more, {}};
   for (const auto& message : x.messages) {
     server::past one{message, {}};
     for (std::size_t i = 0; i < inbox_marks_max; ++i) one.states[i] = x.inbox.marks[i].at(message->seq);
     const auto state = [&](inbox_mark mark) -> auto& { return one.states[static_cast<std::size_t>(mark)]; };
-    if (state(inbox_mark::expired) || state(inbox_mark::dead) || !x.acked.is_acked(message->seq))
+    const bool acked = x.acked.is_acked(message->seq);
+    if (state(inbox_mark::expired) || state(inbox_mark::dead) || (!acked && !by_device))
       state(inbox_mark::delivered).reset();
-    else if (!state(inbox_mark::delivered))
+    else if (!state(inbox_mark::delivered) && acked && message->seq > x.since)
       state(inbox_mark::delivered) = now;
     out.messages.push_back(std::move(one));
   }
@@ -91,6 +102,10 @@ public:
     state_.user = *user;
     state_.who = x.who;
     state_.request = x.request;
+    if (by_device() && has_control(x.request.device)) {
+      out().close(close_code::protocol_error, "connect.device has a control character", {});
+      return;
+    }
     for (const auto& [of, seq] : x.request.resume)
       if (of == state_.user) out().note_seen(seq);
     attach_to_mailbox();
@@ -99,37 +114,55 @@ public:
   void attach_to_mailbox() {
     const auto where = shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size()));
     self_->send((*state_.shards)[static_cast<std::size_t>(where)],
-                attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out, self_->where()});
+                attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out, self_->where(),
+                       by_device() ? state_.request.device : std::string()});
   }
 
   void attached_to(const attached& x) {
     state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
-    out().attach(state_.user, x.mailbox);
+    state_.floor = x.floor;
+    if (!by_device()) state_.counts = x.counts;
     self_->monitor(state_.box);
-    if (!std::exchange(state_.greeted, true)) greet(x);
+    begin();
+  }
+
+  void inbox_attached_to(const inbox_attached& x) {
+    state_.inbox = caf::actor_cast<mailbox_actor>(x.mailbox);
+    state_.counts = x.counts;
+    self_->monitor(state_.inbox);
+    begin();
+  }
+
+  /// Once all that this session talks to is there.
+  void begin() {
+    if (!is_attached()) return;
+    out().attach(state_.user, caf::actor_cast<caf::strong_actor_ptr>(state_.box));
+    if (!std::exchange(state_.greeted, true)) greet();
     for (const auto& command : std::exchange(state_.early, {})) said(command);
   }
 
-  void greet(const attached& x) {
+  void greet() {
     const auto& options = parts_.options;
     server::connected hello;
     hello.id = state_.request.id;
     hello.session = session_name(self_->id());
     hello.user = std::string(state_.user.id());
-    hello.addresses.emplace_back(state_.user, x.floor);
+    hello.addresses.emplace_back(state_.user, state_.floor);
     hello.window = window_of(options.delivery);
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
     std::vector<server::event> events{std::move(hello)};
-    if (state_.request.counts) events.push_back(x.counts);
+    if (state_.request.counts) events.push_back(state_.counts);
     out().send(std::move(events));
     out().open();
   }
 
   /// The mailbox failed and is made anew: this session asks for it again, as a client that reconnects would.
   void mailbox_gone() {
-    state_.box = nullptr;
+    for (auto* x : {&state_.box, &state_.inbox})
+      if (*x) self_->send(std::exchange(*x, nullptr), detach{});
+    state_.gone = true;
     out().detach();
     ring(reattach_delay);
   }
@@ -146,7 +179,7 @@ public:
 
   void rang() {
     state_.rings = false;
-    if (!state_.box && !state_.user.empty()) {
+    if (std::exchange(state_.gone, false)) {
       attach_to_mailbox();
       return;
     }
@@ -154,7 +187,7 @@ public:
   }
 
   void said(const client::command& x) {
-    if (state_.box) {
+    if (is_attached()) {
       std::visit([this](const auto& what) { on(what); }, x);
     } else if (state_.early.size() < early_max) {
       state_.early.push_back(x);
@@ -165,18 +198,22 @@ public:
 
   void reply_error(request_id id, failure what) { out().send({server::error{id, std::move(what)}}); }
 
+  bool by_device() const { return acks_by_device(parts_.options.delivery); }
+  bool is_attached() const { return state_.box && (state_.inbox || !by_device()); }
+
   outlet& out() { return *state_.out; }
   session_state& state() { return state_; }
   session_self* self() { return self_; }
 
   void leave() {
-    if (state_.box) self_->send(state_.box, detach{});
+    for (const auto* x : {&state_.box, &state_.inbox})
+      if (*x) self_->send(*x, detach{});
     out().forget();
     self_->quit();
   }
 
   void refused(const not_attached& x) {
-    out().close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
+    out().close(x.code.value_or(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error), x.why.detail,
                 part_of(parts_.options.runtime.reconnect_spread));
   }
 
@@ -210,7 +247,7 @@ private:
       if (!own({{of, {}}}, x.id, "seqs")) return;
       change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
     }
-    self_->send(state_.box, change_inbox{std::move(change)});
+    self_->send(state_.inbox ? state_.inbox : state_.box, change_inbox{std::move(change)});
   }
 
   void on(const client::history& x) {
@@ -218,7 +255,8 @@ private:
       reply_error(x.id, {ec::forbidden, "only the history of your own address", "history.address"});
       return;
     }
-    parts_.store.history(x.of, x.what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
+    auto whose = by_device() ? device_box(x.of, state_.request.device) : x.of;
+    parts_.store.history(std::move(whose), x.what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
       caf::anon_send(me, history_read{id, query, std::move(what)});
     });
   }
@@ -271,6 +309,7 @@ session_actor::behavior_type make_behavior() {
       },
       [](client_gone) { turn{}.leave(); },
       [](const attached& x) { turn{}.attached_to(x); },
+      [](const inbox_attached& x) { turn{}.inbox_attached_to(x); },
       [](const not_attached& x) { turn{}.refused(x); },
       [](const push_messages& x) { running<session_self>()->state.out->push(x); },
       [](const acks_saved& x) { turn{}.receipts(x); },
@@ -278,7 +317,7 @@ session_actor::behavior_type make_behavior() {
       [](const history_read& x) {
         turn now;
         if (x.what)
-          now.out().send({history_of(x.request, x.query, *x.what, now.wall())});
+          now.out().send({history_of(x.request, x.query, *x.what, now.wall(), now.by_device())});
         else
           now.reply_error(x.request, x.what.error());
       },
@@ -301,7 +340,8 @@ session_actor::behavior_type session(session_self* self, const services* parts, 
   });
   self->set_down_handler([](const caf::down_msg& x) {
     turn now;
-    if (now.state().box && x.source == now.state().box->address()) now.mailbox_gone();
+    const auto is = [&](const mailbox_actor& who) { return who && x.source == who->address(); };
+    if (is(now.state().box) || is(now.state().inbox)) now.mailbox_gone();
   });
   static const auto shared = make_behavior();
   return shared;

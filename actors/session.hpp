@@ -27,7 +27,10 @@ struct session_state {
   identity who;
   client::connect request;
   mailbox_actor box;  ///< null until attached
-  bool greeted = false, rings = false;
+  mailbox_actor inbox;  ///< where devices have mailboxes of their own: the user's; else null
+  sequence floor;
+  server::counts counts;
+  bool greeted = false, rings = false, gone = false;
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };
 using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;

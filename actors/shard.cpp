@@ -2,6 +2,7 @@
 #include "actors/shard.hpp"
 
 #include "actors/mailbox.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
 #include "runtime/number_text.hpp"
 #include "runtime/test_points.hpp"
@@ -143,30 +144,32 @@ public:
   }
 
   void hand_on(const attach& x) {
-    if (state_.draining || failed_too_often(x.user)) {
+    const bool by_device = acks_by_device(parts_.options.delivery);
+    const auto box = by_device ? device_box(x.user, x.device) : x.user;
+    if (state_.draining || failed_too_often(x.user) || (by_device && failed_too_often(box))) {
       const auto why =
           state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this user's mailbox failed repeatedly", {}};
       self_->send(caf::actor_cast<session_actor>(x.session), not_attached{why});
       return;
     }
-    auto& entry = box_of(x.user);
-    ++entry.sent;
-    self_->send(entry.box, x);
+    send_to(box_of(box), x);
+    if (by_device) send_to(box_of(x.user), x);
   }
 
   void wake_overdue(const judge_expired& x) {
     if (state_.draining) return;
-    for (const auto& one : x.users) {
-      if (failed_too_often(one.user)) continue;
-      auto& entry = box_of(one.user);
-      ++entry.sent;
-      self_->send(entry.box, judge_expired{{one}});
-    }
+    for (const auto& one : x.users)
+      if (!failed_too_often(one.user)) send_to(box_of(one.user), judge_expired{{one}});
+  }
+
+  void tell_inbox(const note_in_inbox& x) {
+    if (const auto found = state_.boxes.find(x.user); found != state_.boxes.end() && found->second.box) send_to(found->second, x);
   }
 
   void maybe_passivate(const offer_passivation& x) {
-    const auto found = state_.boxes.find(x.user);
+    const auto found = state_.boxes.find(x.box);
     if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box) return;
+    if (found->second.devices && !found->second.devices->empty()) return;  // it goes after them
     self_->send(found->second.box, passivate{});
     forget(found);
     finish_drain();  // it may have been the last one, and its end is nobody's any more
@@ -175,16 +178,16 @@ public:
   void mailbox_ended(const caf::down_msg& x) {
     const auto owner = state_.owners.find(x.source);
     if (owner == state_.owners.end()) return;
-    const auto user = owner->second;
-    const auto found = state_.boxes.find(user);
+    const auto box = owner->second;
+    const auto found = state_.boxes.find(box);
     if (x.reason && x.reason != caf::exit_reason::user_shutdown) {
       // It is made anew when its sessions attach again, which they do when they see it go. What it pushed is unknown, and it also read ahead from
       // the store: all that the log holds now counts as pushed.
       state_.takeover = std::max(state_.takeover, log_end());
-      note_death(user);
+      note_death(box);
       ++state_.restarts;
       parts_.counts.actor_restarts.add();
-      log_line(log_level::error, "shard", "mailbox-failed").with("user", user.text()).with("why", caf::to_string(x.reason));
+      log_line(log_level::error, "shard", "mailbox-failed").with("user", readable(box)).with("why", caf::to_string(x.reason));
     }
     forget(found);
     finish_drain();
@@ -195,7 +198,8 @@ public:
     state_.draining = true;
     state_.drain_asked_by = x.node;
     parts_.log.close_shard(state_.birth.id);
-    for (auto& [user, entry] : state_.boxes) self_->send(entry.box, drain{});
+    for (auto& [box, entry] : state_.boxes)
+      if (entry.box) self_->send(entry.box, drain{});
     save();
     finish_drain();
   }
@@ -229,8 +233,8 @@ private:
 
   void deliver_outgoing() {
     for (auto* x : std::exchange(state_.touched, {})) {
-      ++x->sent;
-      self_->send(x->box, deliver{std::exchange(x->outgoing, {})});
+      deliver what{std::exchange(x->outgoing, {})};
+      if (x->box) send_to(*x, std::move(what));
     }
   }
 
@@ -259,16 +263,20 @@ private:
     deliver owed;
     for (const auto& m : state_.unsaved)
       if (m->to == user) owed.messages.push_back(m);
-    if (owed.messages.empty()) return;
+    if (!owed.messages.empty()) send_to(to, std::move(owed));
+  }
+
+  template <class T>
+  void send_to(shard_state::entry& to, T&& what) {
     ++to.sent;
-    self_->send(to.box, std::move(owed));
+    self_->send(to.box, std::forward<T>(what));
   }
 
   /// The message in hand is to blame. Once it has failed often enough the next life gives it up, so the count of deaths begins anew.
-  void note_death(const address& user) {
-    auto& times = state_.deaths[user];
+  void note_death(const address& box) {
+    auto& times = state_.deaths[box];
     times.push_back(self_->clock().now());
-    auto& suspect = state_.suspects[user];
+    auto& suspect = state_.suspects[box];
     if (!suspect) suspect = std::make_shared<suspicion>();
     const auto seq = std::exchange(suspect->in_hand, {});
     if (!seq) return;
@@ -277,7 +285,7 @@ private:
     if (++found->second != parts_.options.delivery.poison_attempts) return;
     times.clear();
     times.push_back(self_->clock().now());
-    log_line(log_level::error, "shard", "poison-message").with("user", user.text()).with("seq", seq.value).with("action", "dead-lettered");
+    log_line(log_level::error, "shard", "poison-message").with("user", readable(box)).with("seq", seq.value).with("action", "dead-lettered");
   }
 
   /// The last seq that the log has given in this shard.
@@ -293,46 +301,83 @@ private:
     // A user whose mailbox is not loaded has nobody waiting: the message is in the store.
     const auto found = state_.boxes.find(m->to);
     if (found == state_.boxes.end()) return;
-    auto& entry = found->second;
-    if (entry.outgoing.empty()) state_.touched.push_back(&entry);
-    entry.outgoing.push_back(m);
+    add_outgoing(found->second, m);
+    if (!found->second.devices) return;
+    for (const auto& box : *found->second.devices) add_outgoing(state_.boxes.find(box)->second, m);
   }
 
-  shard_state::entry& box_of(const address& user) {
-    const auto found = state_.boxes.find(user);
-    if (found != state_.boxes.end()) return found->second;
-    auto make = &mailbox;
-    auto box = spawn_on(self_->system(), self_->where(), make, &parts_,
-                        mailbox_birth{user, state_.takeover, state_.deaths.contains(user), caf::actor_cast<shard_actor>(self_), state_.birth.writer,
-                                      suspect_of(user)});
-    self_->monitor(box);
-    state_.owners.emplace(box->address(), user);
-    parts_.counts.mailboxes.add(1);
-    auto& entry = state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
+  void add_outgoing(shard_state::entry& to, const message_ptr& m) {
+    if (to.outgoing.empty()) state_.touched.push_back(&to);
+    to.outgoing.push_back(m);
+  }
+
+  /// @param box a user or, where devices have mailboxes, one of those: then the user's is there too
+  shard_state::entry& box_of(const address& box) {
+    const auto found = state_.boxes.find(box);
+    if (found != state_.boxes.end()) {
+      if (!found->second.box) begin_again(found->second, box);
+      return found->second;
+    }
+    auto& made = state_.boxes.emplace(box, shard_state::entry{start(box), 0, {}, {}}).first->second;
+    if (!device_of(box)) {
+      hand_unsaved(made, box);
+      return made;
+    }
+    const auto user = user_of(box);
+    auto& whole = box_of(user);  // entries move
+    if (!whole.devices) whole.devices = std::make_unique<std::vector<address>>();
+    whole.devices->push_back(box);
+    auto& entry = state_.boxes.find(box)->second;
     hand_unsaved(entry, user);
     return entry;
   }
 
-  std::shared_ptr<suspicion> suspect_of(const address& user) const {
-    const auto found = state_.suspects.find(user);
+  void begin_again(shard_state::entry& whole, const address& user) {
+    whole.box = start(user);
+    hand_unsaved(whole, user);
+  }
+
+  mailbox_actor start(const address& box) {
+    auto make = &mailbox;
+    auto made = spawn_on(self_->system(), self_->where(), make, &parts_,
+                         mailbox_birth{user_of(box), box, state_.takeover, state_.deaths.contains(box), caf::actor_cast<shard_actor>(self_),
+                                       state_.birth.writer, suspect_of(box)});
+    self_->monitor(made);
+    state_.owners.emplace(made->address(), box);
+    parts_.counts.mailboxes.add(1);
+    return made;
+  }
+
+  std::shared_ptr<suspicion> suspect_of(const address& box) const {
+    const auto found = state_.suspects.find(box);
     return found == state_.suspects.end() ? nullptr : found->second;
   }
 
   void forget(decltype(shard_state::boxes)::iterator found) {
     state_.owners.erase(found->second.box->address());
-    state_.boxes.erase(found);
     parts_.counts.mailboxes.add(-1);
+    if (found->second.devices && !found->second.devices->empty()) {
+      found->second.box = nullptr;
+      found->second.sent = 0;
+      return;
+    }
+    const auto box = found->first;
+    state_.boxes.erase(found);
+    if (!device_of(box)) return;
+    const auto whole = state_.boxes.find(user_of(box));
+    std::erase(*whole->second.devices, box);
+    if (whole->second.devices->empty() && !whole->second.box) state_.boxes.erase(whole);
   }
 
-  bool failed_too_often(const address& user) {
-    const auto found = state_.deaths.find(user);
+  bool failed_too_often(const address& box) {
+    const auto found = state_.deaths.find(box);
     if (found == state_.deaths.end()) return false;
     auto& times = found->second;
     const auto from = self_->clock().now() - parts_.options.delivery.mailbox_restart_window;
     while (!times.empty() && times.front() < from) times.pop_front();
     if (times.empty()) {
       state_.deaths.erase(found);
-      state_.suspects.erase(user);
+      state_.suspects.erase(box);
       return false;
     }
     return times.size() >= parts_.options.delivery.mailbox_restarts_max;
@@ -390,6 +435,9 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
       [=](const judge_expired& x) {
         turn{self, *parts}.wake_overdue(x);
       },
+      [=](const note_in_inbox& x) {
+        turn{self, *parts}.tell_inbox(x);
+      },
       [=](const shard_saved& x) {
         turn{self, *parts}.saved(x);
       },
@@ -403,8 +451,8 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         turn{self, *parts}.rang();
       },
       [=](const look_at_mailbox& x) -> caf::result<mailbox_report> {
-        const auto found = self->state.boxes.find(x.user);
-        if (found != self->state.boxes.end()) return self->delegate(found->second.box, x);
+        const auto found = self->state.boxes.find(x.box);
+        if (found != self->state.boxes.end() && found->second.box) return self->delegate(found->second.box, x);
         return mailbox_report{};
       },
       [=](look) -> actor_report {

@@ -13,6 +13,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <deque>
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -31,9 +32,12 @@ struct shard_state {
   static inline const char* name = "shard";
 
   struct entry {
-    mailbox_actor box;
+    mailbox_actor box;                  ///< null only where it failed, or is gone, before those of devices
     std::uint64_t sent = 0;             ///< delivers and attaches
     std::vector<message_ptr> outgoing;  ///< of the batch in hand
+    /// Of a user whose devices have mailboxes of their own: names of those that are here. Null in other entries. The entry stays as long as there are any, since
+    /// messages find them here.
+    std::unique_ptr<std::vector<address>> devices{};
   };
 
   shard_birth birth;

@@ -239,6 +239,7 @@ std::string_view name(close_code x) {
     case close_code::ping_timeout: return "ping-timeout";
     case close_code::connect_timeout: return "connect-timeout";
     case close_code::token_expired: return "token-expired";
+    case close_code::too_many_devices: return "too-many-devices";
     case close_code::internal_error: return "internal-error";
     case close_code::too_many_frames: return "too-many-frames";
     case close_code::bad_token: return "bad-token";

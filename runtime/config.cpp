@@ -144,6 +144,8 @@ public:
     if (auto wrong = secrets()) return wrong;
     if (out_.delivery.retry_max < out_.delivery.retry_base)
       return wrong_value("delivery.retry_max", "delivery.retry_max is less than delivery.retry_base");
+    if (out_.delivery.device_ttl < 2 * out_.delivery.passivate_after)
+      return wrong_value("delivery.device_ttl", "delivery.device_ttl is less than twice delivery.passivate_after");
     if (out_.http.listen == out_.internal.listen && !out_.http.listen.ends_with(":0")) {
       return wrong_value("internal.listen", "internal.listen is the same as http.listen");
     }

@@ -59,6 +59,9 @@ struct delivery_config {
   milliseconds passivate_after{60'000};
   std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
   std::string order = "window";   ///< or "strict": one in flight, or "latest": the newest of a key
+  std::string ack_scope = "user";  ///< or "device": a cursor a device
+  milliseconds device_ttl{std::chrono::hours{24 * 30}};
+  std::size_t devices_max = 16;   ///< of one user
   std::size_t max_attempts = 0;   ///< 0 = never given up
   milliseconds ttl{0};            ///< 0 = none
   milliseconds expiry_interval{60'000};
@@ -69,6 +72,8 @@ struct delivery_config {
   std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window
   milliseconds mailbox_restart_window{60'000};
 };
+
+inline bool acks_by_device(const delivery_config& x) { return x.ack_scope == "device"; }
 
 struct log_config {
   std::string engine = "embedded";  ///< or "kafka"

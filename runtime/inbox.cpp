@@ -208,9 +208,11 @@ void inbox::forget(unsigned slot) {
   std::erase_if(replies_, of_slot);
 }
 
-void inbox::delivered(sequence floor, unix_ms now) {
+void inbox::delivered(sequence floor, unix_ms now) { delivered({}, floor, now); }
+
+void inbox::delivered(sequence after, sequence upto, unix_ms now) {
   auto& marks = record_[inbox_mark::delivered];
-  if (!marks.cover({}, floor, now)) return;
+  if (!marks.cover(after, upto, now)) return;
   marks.coarsen(ranges_kept);
   dirty_ = true;
 }

@@ -120,6 +120,8 @@ public:
 
   /// Everything up to here is acked; kept with the time where that says something new.
   void delivered(sequence floor, unix_ms now);
+  /// The same of a part: one of the devices acked what is in it.
+  void delivered(sequence after, sequence upto, unix_ms now);
   /// It leaves as a dead letter with the record that is about to be saved. Its neighbours are asked for later, so that such marks become one.
   void left(sequence seq, dead_reason reason, unix_ms now);
 

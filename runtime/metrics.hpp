@@ -58,6 +58,7 @@ public:
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;
   counter retained_out, dead_retained_out, log_retained_out;  ///< messages, dead letters, log records that retention removed
+  counter devices_registered, devices_forgotten, devices_refused;
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
   counter http_requests, http_refused;
   gauge mailboxes, sessions, in_flight;

@@ -101,6 +101,7 @@ std::string check_kafka_option(sv text) {
 constexpr std::array<sv, 2> log_engines{"embedded", "kafka"};
 constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 3> orders{"window", "strict", "latest"};
+constexpr std::array<sv, 2> ack_scopes{"user", "device"};
 constexpr std::array<sv, 2> overflows{"dead_letter_oldest", "reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
 constexpr std::array<sv, 2> route_matches{"first", "all"};
@@ -222,6 +223,15 @@ constexpr option options[] = {
         "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
         "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same deliverykey, or type and "
         "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
+    choice("delivery.ack_scope", in<&c::delivery, &delivery_config::ack_scope>, ack_scopes, {},
+           "Whose an ack is: \"user\": the first one serves all devices of the user, the others are told. \"device\": each device, by the id it connects "
+           "with, has to ack every message that comes from its first connection on; the first device of a user also what came before. It may be "
+           "changed at any start."),
+    duration("delivery.device_ttl", in<&c::delivery, &delivery_config::device_ttl>, hour, 3650 * day,
+             "A device that has not been connected for so long is forgotten, with what it was still owed; the last one of a user leaves that to the "
+             "next. At least twice delivery.passivate_after."),
+    count("delivery.devices_max", in<&c::delivery, &delivery_config::devices_max>, 1, 1000,
+          "Devices of one user; a further one is closed with 3505 until one is forgotten."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
           "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
           "pings "

@@ -25,7 +25,7 @@ struct outbox_options {
   std::size_t window = 32;  ///< unacked messages pushed at a time
   milliseconds ack_timeout{30'000};
   backoff retry;
-  std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
+  std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window; 0: none is kept and none pushed, only counted and expired
   std::size_t holes_max =
       1024;  ///< ranges of acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
   // when a message is given up; all of it off unless set
@@ -98,6 +98,7 @@ public:
   static constexpr milliseconds read_retry{200};
   static constexpr std::size_t waiting_ids_max =
       16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
+  static constexpr std::size_t leaving_without_backlog = 512;
   static constexpr std::size_t recount_max = 256;  ///< live messages remembered while the store counts
   static constexpr unsigned slots_max = 64;        ///< sessions of one user on one mailbox; the next one is refused
 
@@ -260,7 +261,7 @@ private:
   bool ack_leaving(const std::string& id, outbox_effects& out);
   void bury(outbox_effects& out);
   void buried(outbox_effects& out);
-  std::size_t leaving_max() const { return 2 * options_.backlog_max; }
+  std::size_t leaving_max() const { return options_.backlog_max != 0 ? 2 * options_.backlog_max : leaving_without_backlog; }
   // outbox_limits.cpp
   heard heard_of(const message& x) const;
   void count_owed(const heard& x);

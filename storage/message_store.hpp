@@ -93,12 +93,16 @@ public:
   virtual std::vector<shard_position> positions() const = 0;
 
   virtual void write(store_batch batch, urgency when, store_done<void> done) = 0;
-  virtual void load(address user, std::size_t limit, store_done<stored_mailbox> done) = 0;
+  /// @param box a user, or device_box()
+  virtual void load(address box, std::size_t limit, store_done<stored_mailbox> done) = 0;
+  /// The registered devices of a user, in order of their ids; none where acks are the user's.
+  virtual void devices(address user, store_done<std::vector<cursor_record>> done) = 0;
   /// Messages of `user` with seq > after, at most `limit`.
   virtual void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) = 0;
   /// Which of `seqs` (rising) are messages of `user`, each with the stored one before it.
   virtual void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) = 0;
-  virtual void history(address user, history_query query, store_done<stored_history> done) = 0;
+  /// @param box a user, or device_box(): then `acked` is that device's
+  virtual void history(address box, history_query query, store_done<stored_history> done) = 0;
   /// Retention and expiry. What somebody is owed stays, and so does what a shard might read again. Safe to repeat.
   virtual void reap(reap_step step, store_done<reaped> done) = 0;
   virtual void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) = 0;

@@ -2,6 +2,8 @@
 // The bytes inside the tables. memcpy of native integers: every platform this is built for is little-endian, and a static_assert says so.
 #include "storage/sqlite_format.hpp"
 
+#include "runtime/devices.hpp"
+
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -124,6 +126,9 @@ void encode_cursor(const cursor_record& x, std::string& out) {
   put(out, static_cast<std::uint8_t>(x.horizon.open));
   put(out, x.read_upto.value);
   put_above(out, x.acked);
+  if (!device_of(x.user)) return;
+  put(out, x.seen.value);
+  put(out, x.since.value);
 }
 
 result<cursor_record> decode_cursor(std::string_view& bytes) {
@@ -139,6 +144,7 @@ result<cursor_record> decode_cursor(std::string_view& bytes) {
       !take(bytes, out.read_upto.value) || !take_above(bytes, floor, out.acked))
     return broken;
   out.horizon.open = open != 0;
+  if (device_of(out.user) && (!take(bytes, out.seen.value) || !take(bytes, out.since.value))) return broken;
   return out;
 }
 

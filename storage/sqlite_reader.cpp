@@ -4,6 +4,7 @@
 #include "storage/sqlite_reader.hpp"
 
 #include "runtime/delivery_terms_json.hpp"
+#include "storage/sqlite_devices.hpp"
 
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
@@ -68,8 +69,7 @@ struct sqlite_reader::impl {
         db(std::move(database)),
         identity(who),
         tail(t),
-        cursors(c),
-        cursor(*db, "SELECT record FROM cursor WHERE user = ?"),
+        devices(*db, c, acks_by_device(options.delivery)),
         postings(*db, "SELECT first_seq, first_row, places FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
         counts(*db,
                "SELECT first_seq, first_row, messages, places, last_seq, bytes FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
@@ -95,7 +95,9 @@ struct sqlite_reader::impl {
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
-  result<stored_history> history(const address& user, const history_query& query);
+  result<stored_history> history(const address& box, const history_query& query);
+  /// @param out with the record, and without what is the user's
+  result<stored_mailbox> load_device(const address& user, stored_mailbox out, std::size_t limit);
   void places_on_disk(std::uint64_t key, std::uint64_t after, std::uint64_t below, std::size_t limit, std::vector<message_place>& out);
   std::uint64_t count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto,
                       std::uint64_t* in_bytes = nullptr);
@@ -114,8 +116,8 @@ struct sqlite_reader::impl {
   std::unique_ptr<SQLite::Database> db;
   const database_identity& identity;
   const tail_index& tail;
-  const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
+  sqlite_devices devices;
+  SQLite::Statement postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
@@ -285,10 +287,32 @@ result<stored_page> sqlite_reader::impl::page(const address& user, const tail_in
   return out;
 }
 
-result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limit) {
+result<stored_mailbox> sqlite_reader::impl::load_device(const address& user, stored_mailbox out, std::size_t limit) {
+  const auto floor = out.record.acked.floor();
+  const auto view = view_of(user, floor.value);
+  auto messages = page(user, view, floor.value, limit);
+  if (!messages) return messages.error();
+  out.page = std::move(*messages);
+  out.owed = amount_owed(out.record.acked, out.page);
+  if (!out.page.more) return out;
+  out.owed = {};
+  const auto owed_in = unacked_ranges(out.record.acked);
+  out.owed.messages = count(address_key(user.text()), view, owed_in, out.page.complete_to, with_bytes ? &out.owed.bytes : nullptr);
+  return out;
+}
+
+result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit) {
   try {
-    auto record = newest_cursor(impl_->cursors, impl_->cursor, user);
+    const auto user = user_of(box);
+    std::size_t devices = 0;
+    auto record = impl_->devices.to_load(box, [&] { return impl_->complete_to(impl_->view_of(user, 0)); }, devices);
     if (!record) return record.error();
+    if (device_of(box)) {
+      stored_mailbox out;
+      out.record = std::move(*record);
+      out.devices = devices;
+      return impl_->load_device(user, std::move(out), limit);
+    }
     auto inbox = impl_->inbox_of(user, *record);
     if (!inbox) return inbox.error();
     const auto unread_in = unread_ranges(*inbox), unseen_in = unseen_ranges(*inbox);
@@ -305,7 +329,15 @@ result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limi
       owed.messages = impl_->count(key, view, unacked_ranges(record->acked), upto, impl_->with_bytes ? &owed.bytes : nullptr);
     }
     const auto unread = impl_->count(key, view, unread_in, upto), unseen = impl_->count(key, view, unseen_in, upto);
-    return stored_mailbox{std::move(*record), std::move(*page), unread, owed, unseen, std::move(*inbox)};
+    return stored_mailbox{std::move(*record), std::move(*page), unread, owed, unseen, std::move(*inbox), devices};
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, impl_->path);
+  }
+}
+
+result<std::vector<cursor_record>> sqlite_reader::devices(const address& user) {
+  try {
+    return impl_->devices.of(user);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -339,13 +371,15 @@ result<stored_places> sqlite_reader::locate(const address& user, const std::vect
   }
 }
 
-result<stored_history> sqlite_reader::impl::history(const address& user, const history_query& query) {
-  auto record = newest_cursor(cursors, cursor, user);
+result<stored_history> sqlite_reader::impl::history(const address& box, const history_query& query) {
+  const auto user = user_of(box);
+  auto record = devices.newest(box);
   if (!record) return record.error();
   auto inbox = inbox_of(user, *record);
   if (!inbox) return inbox.error();
   stored_history out;
   out.acked = std::move(record->acked);
+  out.since = record->since;
   out.inbox = std::move(*inbox);
   gone_to.reset();
   gone_to.bind(1, static_cast<std::int64_t>(shard_number(user)));
@@ -373,9 +407,9 @@ result<stored_history> sqlite_reader::impl::history(const address& user, const h
   return out;
 }
 
-result<stored_history> sqlite_reader::history(const address& user, const history_query& query) {
+result<stored_history> sqlite_reader::history(const address& box, const history_query& query) {
   try {
-    return impl_->history(user, query);
+    return impl_->history(box, query);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }

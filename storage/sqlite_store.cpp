@@ -18,6 +18,7 @@ void sqlite_store::write(store_batch batch, urgency when, store_done<void> done)
 void sqlite_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
   database_->load(std::move(user), limit, std::move(done));
 }
+void sqlite_store::devices(address user, store_done<std::vector<cursor_record>> done) { database_->devices(std::move(user), std::move(done)); }
 void sqlite_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   database_->read(std::move(user), after, limit, std::move(done));
 }
