@@ -209,6 +209,7 @@ class Watcher(threading.Thread):
 class OutageRun(Run):
     def __init__(self, arguments, fault):
         arguments.kafka = fault.kafka
+        arguments.devices = 0
         super().__init__(arguments, fault.options)
         self.fault = fault
         self.broken = []
