@@ -74,7 +74,7 @@ cursor common_part(const cursor& a, const cursor& b) {
     if (both.after < both.upto) common.push_back(both);
   }
   auto out = cursor::with_ranges({}, common);
-  if (!common.empty() && !common.front().after) out.raise(common.front().upto);
+  if (!out.above().empty() && !out.above().front().after) out.raise(sequence{out.above().front().upto});
   return out;
 }
 
