@@ -16,6 +16,12 @@ milliseconds note_interval(const delivery_config& x) { return std::min<milliseco
 stored_mailbox device_desk::start(stored_mailbox x, sequence open_horizon, steady_time now) {
   registered_ = doorstep::is_registered(x.record);
   seen_ = std::max(seen_, x.record.seen);
+  if (!registered_ && x.devices != 0) {
+    // The store may be behind the log, and with it what the record begins with: what the other devices have had already is the past for this one.
+    const auto shard = shard_of(user_of(x.record.user), parts_.log.shard_count());
+    x.record.acked.raise(sequence::before(parts_.log.generation(), parts_.log.end_offset(shard)));
+    x.record.since = x.record.acked.floor();
+  }
   since_ = noted_ = x.record.since;
   note_at_ = now + note_interval(parts_.options.delivery);
   // With the horizon open the outbox would take it that it may push at once; the first record of this device has to be written before.
