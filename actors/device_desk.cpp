@@ -30,6 +30,12 @@ stored_mailbox device_desk::start(stored_mailbox x, sequence open_horizon, stead
   return x;
 }
 
+bool device_desk::is_note_due(steady_time now, bool somebody_is_there) {
+  if (!somebody_is_there || now < note_at_) return false;
+  note_at_ = now + note_interval(parts_.options.delivery);
+  return true;
+}
+
 void device_desk::sign(cursor_record& x, steady_time now, bool somebody_is_there) {
   if (somebody_is_there || seen_.value == 0) note_seen(now);
   x.seen = seen_;

@@ -28,8 +28,8 @@ public:
   stored_mailbox start(stored_mailbox x, sequence open_horizon, steady_time now);
   /// A session came or left, or is there.
   void note_seen(steady_time now) { seen_ = parts_.clock.time_at(now); }
-  /// The record is to be written for what it says of the device alone.
-  bool is_note_due(steady_time now, bool somebody_is_there) const { return somebody_is_there && now >= note_at_; }
+  /// The record is to be written for what it says of the device alone. Said once each time.
+  bool is_note_due(steady_time now, bool somebody_is_there);
   steady_time next_due() const { return note_at_; }
 
   /// Fills in what the record says of the device.

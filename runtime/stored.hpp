@@ -40,7 +40,7 @@ struct stored_mailbox {
   cursor_record record;      ///< version 0: nobody has written one yet
   stored_page page;          ///< from the floor on
   std::uint64_t unread = 0;  ///< stored messages up to page.complete_to in unread_ranges(inbox)
-  stored_amount owed;        ///< those in unacked_ranges(record.acked)
+  stored_amount owed;        ///< those in unacked_ranges(record.acked); none for a user where devices have cursors
   std::uint64_t unseen = 0;  ///< those in unseen_ranges(inbox)
   inbox_record inbox{};      ///< version 0: nobody has written one yet
   std::size_t devices = 0;   ///< registered devices of the user, where each has a cursor

@@ -191,6 +191,7 @@ result<stored_mailbox> mongo_reader::load(const address& box, std::size_t limit,
   out.unseen = out.unread;
   if (unseen_in != unread_in)
     if (auto done = counted(unseen_in, out.unseen); !done) return done.error();
+  if (by_device_) return out;  // what is owed is owed to devices; who asks for the user keeps the inbox
   if (auto done = count_owed(user, out); !done) return done.error();
   return out;
 }

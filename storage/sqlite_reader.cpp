@@ -69,7 +69,8 @@ struct sqlite_reader::impl {
         db(std::move(database)),
         identity(who),
         tail(t),
-        devices(*db, c, acks_by_device(options.delivery)),
+        by_device(acks_by_device(options.delivery)),
+        devices(*db, c, by_device),
         postings(*db, "SELECT first_seq, first_row, places FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
         counts(*db,
                "SELECT first_seq, first_row, messages, places, last_seq, bytes FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
@@ -116,6 +117,7 @@ struct sqlite_reader::impl {
   std::unique_ptr<SQLite::Database> db;
   const database_identity& identity;
   const tail_index& tail;
+  const bool by_device;
   sqlite_devices devices;
   SQLite::Statement postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
@@ -324,7 +326,9 @@ result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit
     const auto upto = page->complete_to;
     // Where the page has them all the count costs nothing.
     auto owed = amount_owed(record->acked, *page);
-    if (page->more) {
+    if (impl_->by_device) {
+      owed = {};  // to nobody, while there are devices; and who asks keeps the inbox
+    } else if (page->more) {
       owed = {};
       owed.messages = impl_->count(key, view, unacked_ranges(record->acked), upto, impl_->with_bytes ? &owed.bytes : nullptr);
     }

@@ -308,6 +308,17 @@ TEST_F(devices_test, a_silent_device_is_forgotten_one_that_stays_connected_is_no
   EXPECT_THAT(devices(), ElementsAre("phone"));
 }
 
+TEST_F(devices_test, a_store_that_is_away_when_a_connected_device_is_to_be_noted_delays_that_and_nothing_spins) {
+  connect_as("phone");
+  const auto seen = store_.record_of(box("phone")).seen;
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  for (int i = 0; i < 12; ++i) pass(milliseconds{10min});
+  EXPECT_EQ(store_.record_of(box("phone")).seen, seen);
+  store_.fail_with(std::nullopt);
+  pass(milliseconds{1000});
+  EXPECT_GT(store_.record_of(box("phone")).seen, seen);
+}
+
 TEST_F(devices_test, when_the_last_device_is_forgotten_the_next_one_gets_what_it_had_not_acked) {
   auto& phone = connect_as("phone");
   publish_to("alice", "1");
