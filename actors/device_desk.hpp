@@ -22,7 +22,9 @@ public:
   /// Nothing of a device is pushed, nor a session greeted, before its first record is durable.
   bool is_registered() const { return registered_; }
   /// The store has no such device, and its user has as many as there may be.
-  bool is_one_too_many(const stored_mailbox& x) const { return !doorstep::is_registered(x.record) && x.devices >= parts_.options.delivery.devices_max; }
+  bool is_one_too_many(const stored_mailbox& x) const {
+    return !doorstep::is_registered(x.record) && x.devices >= parts_.options.delivery.devices_max;
+  }
 
   /// @returns what the outbox starts from. @param open_horizon stands for an open horizon of the record that a new device takes over
   stored_mailbox start(stored_mailbox x, sequence open_horizon, steady_time now);

@@ -44,15 +44,16 @@ using shard_actor =
                      caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
 
 /// Everything owed to one user, and the user's inbox. Where devices have cursors there is one for each device, and the user's own one has the inbox alone.
-using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
-                                       caf::reacts_to<attach>,  // answered to the session with attached or not_attached
-                                       caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<note_in_inbox>, caf::reacts_to<writes_settled>,
-                                       caf::reacts_to<mailbox_read>,  // from the store's thread
-                                       caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>,
-                                       caf::reacts_to<newest_read>, caf::reacts_to<unread_counted>, caf::reacts_to<places_read>,
-                                       caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>, caf::reacts_to<drain>,
-                                       caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+using mailbox_actor =
+    caf::typed_actor<caf::reacts_to<deliver>,
+                     caf::reacts_to<attach>,  // answered to the session with attached or not_attached
+                     caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>, caf::reacts_to<extend_deadlines>,
+                     caf::reacts_to<change_inbox>, caf::reacts_to<note_in_inbox>, caf::reacts_to<writes_settled>,
+                     caf::reacts_to<mailbox_read>,  // from the store's thread
+                     caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>, caf::reacts_to<newest_read>,
+                     caf::reacts_to<unread_counted>, caf::reacts_to<places_read>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>,
+                     caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,
+                     caf::replies_to<look>::with<actor_report>>;
 
 /// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step.
 /// One for all shards.
@@ -65,13 +66,12 @@ using mirror_actor = caf::typed_actor<caf::reacts_to<alarm>, caf::reacts_to<lett
                                       caf::reacts_to<letters_marked>, caf::replies_to<look>::with<actor_report>>;
 
 /// One live connection of one user's device.
-using session_actor =
-    caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
-                     caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
-                     caf::reacts_to<attached>,  // from MAILBOX, as is inbox_attached
-                     caf::reacts_to<inbox_attached>,
-                     caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
-                     caf::reacts_to<history_read>,  // from the store's thread
-                     caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
+using session_actor = caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
+                                       caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
+                                       caf::reacts_to<attached>,  // from MAILBOX, as is inbox_attached
+                                       caf::reacts_to<inbox_attached>, caf::reacts_to<not_attached>, caf::reacts_to<push_messages>,
+                                       caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
+                                       caf::reacts_to<history_read>,  // from the store's thread
+                                       caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

@@ -261,7 +261,8 @@ void note_load_failure(const address& user, const failure& why) {
 bool admit(turn& now, const stored_mailbox& what) {
   auto& state = now.state();
   if (state.device->is_one_too_many(what))
-    now.refuse_all({{ec::queue_full, "this user has as many devices as there may be (delivery.devices_max)", "device"}, close_code::too_many_devices});
+    now.refuse_all(
+        {{ec::queue_full, "this user has as many devices as there may be (delivery.devices_max)", "device"}, close_code::too_many_devices});
   if (is_registered(what.record) || !state.sessions.empty()) return true;
   now.go_dormant();
   return false;

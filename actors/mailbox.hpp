@@ -65,10 +65,10 @@ struct mailbox_state {
   steady_time note_floor_at{};               ///< when the inbox writes down again what is delivered
   bool draining = false;
   // where devices have cursors
-  bool keeps_inbox_only = false;            ///< the user's own mailbox
-  bool has_devices = false;                 ///< its record says nothing then, and stays as it is
-  bool dormant = false;                     ///< a device the store does not have, and no session wants it: not loaded
-  unsigned next_slot = outbox::slots_max;   ///< of sessions that are not the outbox's
+  bool keeps_inbox_only = false;           ///< the user's own mailbox
+  bool has_devices = false;                ///< its record says nothing then, and stays as it is
+  bool dormant = false;                    ///< a device the store does not have, and no session wants it: not loaded
+  unsigned next_slot = outbox::slots_max;  ///< of sessions that are not the outbox's
   std::vector<note_in_inbox> early_notes;  ///< before it was loaded
   steady_time suspect_until{};
   std::array<std::uint32_t, dead_reasons_max> given_up{};  ///< in this life, by reason

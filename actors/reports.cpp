@@ -123,7 +123,8 @@ std::string describe_stored(const address& user, const stored_mailbox& what) {
 
 std::string describe_devices(const std::string& whole, const std::vector<cursor_record>& devices, const std::vector<std::string>& each) {
   auto x = json::parse(whole).as_object();
-  for (const auto* of_devices : {"floor", "owed", "more", "owed_with_stored", "owed_bytes", "in_flight", "given_up", "superseded"}) x.erase(of_devices);
+  for (const auto* of_devices : {"floor", "owed", "more", "owed_with_stored", "owed_bytes", "in_flight", "given_up", "superseded"})
+    x.erase(of_devices);
   json::array all;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     json::object one;

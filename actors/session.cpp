@@ -113,9 +113,8 @@ public:
 
   void attach_to_mailbox() {
     const auto where = shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size()));
-    self_->send((*state_.shards)[static_cast<std::size_t>(where)],
-                attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out, self_->where(),
-                       by_device() ? state_.request.device : std::string()});
+    self_->send((*state_.shards)[static_cast<std::size_t>(where)], attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out,
+                                                                          self_->where(), by_device() ? state_.request.device : std::string()});
   }
 
   void attached_to(const attached& x) {
@@ -259,9 +258,10 @@ private:
       return;
     }
     auto whose = by_device() ? device_box(x.of, state_.request.device) : x.of;
-    parts_.store.history(std::move(whose), x.what, [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
-      caf::anon_send(me, history_read{id, query, std::move(what)});
-    });
+    parts_.store.history(std::move(whose), x.what,
+                         [me = caf::actor_cast<session_actor>(self_), id = x.id, query = x.what](result<stored_history> what) {
+                           caf::anon_send(me, history_read{id, query, std::move(what)});
+                         });
   }
 
   /// Nothing can be marked that does not exist yet.

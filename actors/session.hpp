@@ -26,7 +26,7 @@ struct session_state {
   address user;
   identity who;
   client::connect request;
-  mailbox_actor box;  ///< null until attached
+  mailbox_actor box;    ///< null until attached
   mailbox_actor inbox;  ///< where devices have mailboxes of their own: the user's; else null
   sequence floor;
   server::counts counts;

@@ -57,13 +57,13 @@ struct delivery_config {
   milliseconds receipt_delay{3'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
   milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
-  std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::string order = "window";   ///< or "strict": one in flight, or "latest": the newest of a key
+  std::size_t backlog_max = 256;   ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::string order = "window";    ///< or "strict": one in flight, or "latest": the newest of a key
   std::string ack_scope = "user";  ///< or "device": a cursor a device
   milliseconds device_ttl{std::chrono::hours{24 * 30}};
-  std::size_t devices_max = 16;   ///< of one user
-  std::size_t max_attempts = 0;   ///< 0 = never given up
-  milliseconds ttl{0};            ///< 0 = none
+  std::size_t devices_max = 16;  ///< of one user
+  std::size_t max_attempts = 0;  ///< 0 = never given up
+  milliseconds ttl{0};           ///< 0 = none
   milliseconds expiry_interval{60'000};
   std::size_t mailbox_messages_max = 0;  ///< 0 = no limit
   std::size_t mailbox_bytes_max = 0;     ///< of attributes and data; 0 = no limit

@@ -224,7 +224,8 @@ constexpr option options[] = {
         "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same deliverykey, or type and "
         "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
     choice("delivery.ack_scope", in<&c::delivery, &delivery_config::ack_scope>, ack_scopes, {},
-           "Whose an ack is: \"user\": the first one serves all devices of the user, the others are told. \"device\": each device, by the id it connects "
+           "Whose an ack is: \"user\": the first one serves all devices of the user, the others are told. \"device\": each device, by the id it "
+           "connects "
            "with, has to ack every message that comes from its first connection on; the first device of a user also what came before. It may be "
            "changed at any start."),
     duration("delivery.device_ttl", in<&c::delivery, &delivery_config::device_ttl>, hour, 3650 * day,

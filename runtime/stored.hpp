@@ -73,7 +73,7 @@ enum class reap_kind : std::uint8_t {
   messages,      ///< of the oldest messages, those that nobody is owed go
   dead_letters,  ///< those that died before `before` go, requeued ones too
   expired_named,  ///< messages whose event named a time (expirytime) that is before `before`: those still owed are told, the others need not be looked at again
-  devices,  ///< devices that were last seen before `before` are forgotten; the last one of a user leaves what it had not acked to the next
+  devices,        ///< devices that were last seen before `before` are forgotten; the last one of a user leaves what it had not acked to the next
   expired_by_age  ///< messages that were appended before `before` (delivery.ttl) and name no later time: those still owed are told
 };
 /// A bounded step through what is stored.

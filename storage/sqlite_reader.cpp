@@ -307,7 +307,8 @@ result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit
   try {
     const auto user = user_of(box);
     std::size_t devices = 0;
-    auto record = impl_->devices.to_load(box, [&] { return impl_->complete_to(impl_->view_of(user, 0)); }, devices);
+    auto record = impl_->devices.to_load(
+        box, [&] { return impl_->complete_to(impl_->view_of(user, 0)); }, devices);
     if (!record) return record.error();
     if (device_of(box)) {
       stored_mailbox out;

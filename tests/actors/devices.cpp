@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cursor for each device of a user (delivery.ack_scope = "device"), with a virtual clock.
-#include "actors/mailbox.hpp"
 #include "runtime/devices.hpp"
+#include "actors/mailbox.hpp"
 #include "tests/actors/fixture.hpp"
 
 #include <gmock/gmock.h>

@@ -210,7 +210,8 @@ std::vector<address> memory_store::owing(const message& x) const {
 }
 
 void memory_store::devices(address user, store_done<std::vector<cursor_record>> done) {
-  read_later([this, user = std::move(user), done = std::move(done)](const std::optional<failure>& why) { why ? done(*why) : done(devices_of(user)); });
+  read_later(
+      [this, user = std::move(user), done = std::move(done)](const std::optional<failure>& why) { why ? done(*why) : done(devices_of(user)); });
 }
 
 reaped memory_store::forget_devices(const reap_step& step) {
