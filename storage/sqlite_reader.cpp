@@ -297,9 +297,9 @@ result<stored_mailbox> sqlite_reader::impl::load_device(const address& user, sto
   out.page = std::move(*messages);
   out.owed = amount_owed(out.record.acked, out.page);
   if (!out.page.more) return out;
-  out.owed = {};
-  const auto owed_in = unacked_ranges(out.record.acked);
-  out.owed.messages = count(address_key(user.text()), view, owed_in, out.page.complete_to, with_bytes ? &out.owed.bytes : nullptr);
+  out.owed.bytes = 0;
+  out.owed.messages =
+      count(address_key(user.text()), view, unacked_ranges(out.record.acked), out.page.complete_to, with_bytes ? &out.owed.bytes : nullptr);
   return out;
 }
 
@@ -327,9 +327,8 @@ result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit
     const auto upto = page->complete_to;
     // Where the page has them all the count costs nothing.
     auto owed = amount_owed(record->acked, *page);
-    if (impl_->by_device) {
-      owed = {};  // to nobody, while there are devices; and who asks keeps the inbox
-    } else if (page->more) {
+    if (impl_->by_device) owed = {};  // to nobody, while there are devices; and who asks keeps the inbox
+    if (page->more && !impl_->by_device) {
       owed = {};
       owed.messages = impl_->count(key, view, unacked_ranges(record->acked), upto, impl_->with_bytes ? &owed.bytes : nullptr);
     }
