@@ -241,6 +241,9 @@ std::string_view name(close_code x) {
     case close_code::token_expired: return "token-expired";
     case close_code::internal_error: return "internal-error";
     case close_code::too_many_frames: return "too-many-frames";
+    case close_code::too_many_connections: return "too-many-connections";
+    case close_code::try_later: return "try-later";
+    case close_code::disconnected: return "disconnected";
     case close_code::bad_token: return "bad-token";
     case close_code::protocol_error: return "protocol-error";
     case close_code::forbidden: return "forbidden";

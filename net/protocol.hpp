@@ -44,6 +44,7 @@ using command = std::variant<connect, ack, nack, mark, history, refresh, ping, p
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
 enum class close_code : std::uint16_t {
   too_large = 1009, going_away = 1012, slow_client = 3000, ping_timeout = 3001, connect_timeout = 3002, token_expired = 3003, internal_error = 3004, too_many_frames = 3005,
+  too_many_connections = 3006, try_later = 3007, disconnected = 3008,
   bad_token = 3500, protocol_error = 3501, forbidden = 3503,
 };
 std::string_view name(close_code x);
