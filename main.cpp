@@ -293,7 +293,8 @@ int serve(const config& options, const settings_flags& flags) {
 
 /// doorstep dead-letters list|show|requeue|purge: a running server is asked, and its answer printed.
 struct dead_letters_command {
-  std::string url = "http://127.0.0.1:9000", key, key_file, after, state;
+  server_address server{"http://127.0.0.1:9000", {}, {}, {}, {}};
+  std::string key_file, after, state;
   std::vector<std::string> ids;
   std::map<std::string, std::string> filter;
   std::size_t limit = 100;
@@ -326,19 +327,22 @@ struct dead_letters_command {
   int run() {
     if (!key_file.empty()) {
       std::ifstream in(key_file);
-      if (!std::getline(in, key)) return complain({ec::bad_config, key_file + ": cannot be read", {}});
+      if (!std::getline(in, server.api_key)) return complain({ec::bad_config, key_file + ": cannot be read", {}});
     }
     const std::string path = "/v1/dead-letters";
-    if (list->parsed()) return print(ask_server(url, key, path + query()));
-    if (show->parsed()) return print(ask_server(url, key, path + "/" + url_encoded(ids.front())));
-    return print(ask_server(url, key, path + (requeue->parsed() ? "/requeue" : "/purge"), body()));
+    if (list->parsed()) return print(ask_server(server, path + query()));
+    if (show->parsed()) return print(ask_server(server, path + "/" + url_encoded(ids.front())));
+    return print(ask_server(server, path + (requeue->parsed() ? "/requeue" : "/purge"), body()));
   }
 
 private:
   CLI::App* command(const char* name, const char* what) {
     auto* made = self->add_subcommand(name, what);
-    made->add_option("--url", url, "the server's internal address")->capture_default_str();
-    made->add_option("--api-key", key, "one of internal.api_keys (seen by everybody who can list processes)");
+    made->add_option("--url", server.url, "the server's internal address")->capture_default_str();
+    made->add_option("--ca", server.ca_file, "a PEM file with the authority of its certificate, if not the system's");
+    made->add_option("--certificate", server.certificate, "a PEM file with a certificate to show it");
+    made->add_option("--certificate-key", server.certificate_key, "and one with its private key");
+    made->add_option("--api-key", server.api_key, "one of internal.api_keys (seen by everybody who can list processes)");
     made->add_option("--api-key-file", key_file, "a file whose first line is one");
     return made;
   }
