@@ -173,7 +173,7 @@ TEST(config_values, every_option_can_be_set_by_flag_and_by_environment) {
       by_flag.push_back({"delivery.retry_max", "1d", ""}), by_variable.emplace_back("DOORSTEP_DELIVERY__RETRY_MAX=1d");
     if (x.name == "dead_letters.mirror_topic")
       by_flag.push_back({"dead_letters.mirror_brokers", "b:1", ""}), by_variable.emplace_back("DOORSTEP_DEAD_LETTERS__MIRROR_BROKERS=b:1");
-    if (x.key().starts_with("tls_")) continue;  // none of them stands alone: see config_tls
+    if (x.key().starts_with("tls_")) continue;  // none of them stands alone: see identity_options
     auto from_flag = loaded("", {}, by_flag);
     auto from_variable = loaded("", by_variable);
     const bool has_another = x.kind != option_kind::choice || x.choices.size() > 1;
@@ -401,15 +401,6 @@ TEST_F(config_files, the_uri_of_the_store_may_come_from_a_file) {
   EXPECT_EQ(loaded("[store]\nuri = \"mongodb://b\"\n", {"DOORSTEP_STORE__URI_FILE=" + path}).store.uri, uri);
   EXPECT_THAT(wrong("[store]\nuri = \"mongodb://b\"\nuri_file = '" + path + "'\n"), HasSubstr("both store.uri and store.uri_file are given"));
   EXPECT_THAT(wrong("[store]\nuri_file = '" + file("e", "\n") + "'\n"), HasSubstr("is empty"));
-}
-
-TEST_F(config_files, keys_are_read_one_a_line_and_added_to_those_in_the_file) {
-  const auto path = file("keys", "key-number-one-0001\r\n\nkey-number-two-0002");
-  EXPECT_THAT(loaded("[internal]\napi_keys = [\"key-number-nil-0000\"]\napi_keys_file = '" + path + "'\n").internal.api_keys,
-              ElementsAre("key-number-nil-0000", "key-number-one-0001", "key-number-two-0002"));
-  const auto detail = wrong("[internal]\napi_keys_file = '" + file("bad", "key-number-one-0001\nhunter2\n") + "'\n");
-  EXPECT_THAT(detail, HasSubstr("is shorter than 16 bytes"));
-  EXPECT_THAT(detail, Not(HasSubstr("hunter2")));
 }
 
 // Durations and sizes.
