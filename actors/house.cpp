@@ -198,6 +198,18 @@ void house::reload(answer done) {
   caf::anon_send(impl_->reloader, doorstep::reload{std::move(done)});
 }
 
+void house::disconnect(disconnect_request whom, answer done) {
+  const auto ask = [whom = std::make_shared<const disconnect_request>(std::move(whom)), done = std::move(done)](caf::event_based_actor* self,
+                                                                                                                const node_actor& node) {
+    self->request(node, look_timeout, disconnect_sessions{whom})
+        .then([done](const disconnected& x) { done("{\"disconnected\":" + std::to_string(x.count) + "}"); },
+              [done](const caf::error& why) {
+                done(failure{ec::unavailable, caf::to_string(why), {}});
+              });
+  };
+  impl_->system.spawn(ask, impl_->node);
+}
+
 void house::actors(answer done) {
   // With an argument: for a function without one CAF 0.17.6 dereferences a null tuple.
   const auto ask = [done = std::move(done)](caf::event_based_actor* self, const node_actor& node) {

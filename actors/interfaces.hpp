@@ -72,6 +72,6 @@ using session_actor = caf::typed_actor<caf::reacts_to<client_connected>,  // fro
                                        caf::reacts_to<inbox_attached>, caf::reacts_to<not_attached>, caf::reacts_to<push_messages>,
                                        caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
                                        caf::reacts_to<history_read>,  // from the store's thread
-                                       caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
+                                       caf::reacts_to<send_away>, caf::replies_to<disconnect_sessions>::with<disconnected>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

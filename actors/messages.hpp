@@ -178,6 +178,13 @@ struct send_away {
   std::string reason;
   milliseconds spread{};
 };
+/// House -> NODE -> every SESSION: end yours, if it is meant. Answered with disconnected.
+struct disconnect_sessions {
+  std::shared_ptr<const disconnect_request> whom;
+};
+struct disconnected {
+  std::size_t count = 0;
+};
 /// The answer of the store to a history request.
 struct history_read {
   request_id request = 0;
@@ -333,6 +340,8 @@ DOORSTEP_LOCAL_MESSAGE(client_said)
 DOORSTEP_LOCAL_MESSAGE(client_refreshed)
 DOORSTEP_LOCAL_MESSAGE(client_gone)
 DOORSTEP_LOCAL_MESSAGE(send_away)
+DOORSTEP_LOCAL_MESSAGE(disconnect_sessions)
+DOORSTEP_LOCAL_MESSAGE(disconnected)
 DOORSTEP_LOCAL_MESSAGE(history_read)
 DOORSTEP_LOCAL_MESSAGE(mailbox_read)
 DOORSTEP_LOCAL_MESSAGE(page_read)

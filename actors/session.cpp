@@ -154,6 +154,7 @@ public:
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
+    hello.info = state_.who.info;
     std::vector<server::event> events{std::move(hello)};
     if (state_.request.counts) events.push_back(state_.counts);
     out().send(std::move(events));
@@ -206,12 +207,20 @@ public:
   outlet& out() { return *state_.out; }
   session_state& state() { return state_; }
   session_self* self() { return self_; }
+  const services& parts() const { return parts_; }
 
   void leave() {
     for (const auto* x : {&state_.box, &state_.inbox})
       if (*x) self_->send(*x, detach{});
     out().forget();
     self_->quit();
+  }
+
+  bool is_meant(const disconnect_request& x) const {
+    const auto has = [&](const std::vector<std::string>& names) { return std::binary_search(names.begin(), names.end(), x.name); };
+    if (x.kind == "user") return state_.who.user == x.name;
+    if (x.kind == "role") return has(state_.who.roles);
+    return x.kind == "group" ? has(state_.who.groups) : session_name(self_->id()) == x.name;
   }
 
   void refused(const not_attached& x) {
@@ -254,6 +263,7 @@ private:
 
   void on(const client::history& x) {
     if (x.of != state_.user) {
+      parts_.counts.commands_forbidden.add();
       reply_error(x.id, {ec::forbidden, "only the history of your own address", "history.address"});
       return;
     }
@@ -279,6 +289,7 @@ private:
     sequence found;
     for (const auto& [of, seq] : named) {
       if (of != state_.user) {
+        parts_.counts.commands_forbidden.add();
         reply_error(id, {ec::forbidden, "not an address of this session", field});
         return std::nullopt;
       }
@@ -325,6 +336,13 @@ session_actor::behavior_type make_behavior() {
           now.reply_error(x.request, x.what.error());
       },
       [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },
+      [](const disconnect_sessions& x) {
+        turn now;
+        if (!now.is_meant(*x.whom)) return disconnected{0};
+        now.parts().counts.sessions_denied.add();
+        now.out().close(x.whom->may_return ? close_code::disconnected : close_code::forbidden, x.whom->reason, {});
+        return disconnected{1};
+      },
       [](alarm) { turn{}.rang(); },
   };
 }

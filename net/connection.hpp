@@ -14,10 +14,12 @@
 
 namespace doorstep {
 
-/// Who a verified token says this is.
+/// Who a verified token says this is, and what it may join.
 struct identity {
   std::string user;
-  std::optional<std::int64_t> expires_at;  ///< seconds since 1970
+  std::optional<std::int64_t> expires_at{};    ///< seconds since 1970
+  std::vector<std::string> roles{}, groups{};  ///< names without a kind ("admin"), sorted, each once
+  std::string info{};                          ///< a JSON value of the application's own; empty = none
 };
 
 /// One live client, whatever protocol it speaks.

@@ -57,6 +57,8 @@ public:
   counter dead_requeued, dead_purged, dead_mirrored;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;
+  counter sessions_denied, commands_forbidden, tickets_made, tickets_refused;
+  counter jwks_fetches, jwks_failures, hook_asked, hook_failures;
   counter retained_out, dead_retained_out, log_retained_out;  ///< messages, dead letters, log records that retention removed
   counter devices_registered, devices_forgotten, devices_refused;
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
