@@ -52,7 +52,7 @@ result<cursor_record> sqlite_devices::to_load(const address& box, const std::fun
   count = all->size();
   if (!device_of(box) || is_registered(*record)) return record;
   const auto base = newest(user);
-  if (!base) return base;
+  if (!base) return base.error();
   return start_of_device(*record, *base, count != 0, count != 0 ? complete_to() : sequence());
 }
 

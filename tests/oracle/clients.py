@@ -181,8 +181,8 @@ async def run_until_stopped(arguments):
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     place = Place(arguments)
     first, end = map(int, arguments.users.split(":"))
-    count_of = lambda user: arguments.devices or (2 if user % SECOND_DEVICE_EVERY == 0 else 1)
-    clients = [Client(place, user, device) for user in range(first, end) for device in range(count_of(user))]
+    clients = [Client(place, user, device) for user in range(first, end)
+               for device in range(arguments.devices or (2 if user % SECOND_DEVICE_EVERY == 0 else 1))]
     tasks = [asyncio.create_task(x.run()) for x in clients]
     beside = [asyncio.create_task(place.recorder.run(0.05)), asyncio.create_task(write_status(place, clients, arguments.status))]
     waiting = asyncio.create_task(stopping.wait())
