@@ -121,6 +121,7 @@ public:
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
+    hello.info = state_.who.info;
     std::vector<server::event> events{std::move(hello)};
     if (state_.request.counts) events.push_back(x.counts);
     out().send(std::move(events));

@@ -244,6 +244,10 @@ void http_session<Socket>::linger() {
   if (state_ != state::lingering) {
     state_ = state::lingering;
     wait_until(steady_clock::now() + linger_time);
+    if constexpr (is_tls) {  // says so, and waits for the client to say the same
+      socket_.async_shutdown([me = this->shared_from_this()](const boost::system::error_code&) { me->drop(); });
+      return;
+    }
     boost::system::error_code ignored;  // already closed by the client
     boost::beast::get_lowest_layer(socket_).shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
     out_.resize(16 * 1024);

@@ -3,7 +3,6 @@
 
 #include "net/http_client.hpp"
 #include "net/jwk.hpp"
-#include "runtime/log.hpp"
 #include "runtime/threads.hpp"
 
 #include <algorithm>
@@ -87,27 +86,16 @@ void jwks_fetcher::fetch_now() {
   else
     found = read_published_keys(answer->body);
   if (stopping_) return;
-  if (!found) {
-    numbers_.jwks_failures.add();
-    note("fetch-failed", found.error().detail);
-    return;
+  const std::lock_guard lock(mutex_);
+  last_failed_ = !found;
+  if (found) {
+    keys_ = std::make_shared<const key_set>(std::move(*found));
+    return numbers_.away.end("jwks");
   }
-  note("fetched", std::to_string(found->size()) + " keys");
-  const std::lock_guard lock(mutex_);
-  keys_ = std::make_shared<const key_set>(std::move(*found));
-}
-
-/// One line a change of state.
-void jwks_fetcher::note(const char* what, const std::string& why) {
-  const bool failed = what == std::string_view("fetch-failed");
-  const std::lock_guard lock(mutex_);
-  const bool is_first = keys_ == nullptr;
-  if (failed && !last_failed_)
-    log_line(log_level::warn, "jwks", what)
-        .with("why", why)
-        .with("effect", is_first ? "no token is taken by keys from there" : "the keys before stay");
-  if (!failed && (last_failed_ || is_first)) log_line(log_level::info, "jwks", what).with("what", why);
-  last_failed_ = failed;
+  numbers_.jwks_failures.add();
+  numbers_.away.begin("jwks", found.error().detail,
+                      keys_ ? "the keys fetched before stay in force" : "clients whose tokens need a key from there are asked to come again",
+                      outages::effect_on::nobody);
 }
 
 void jwks_fetcher::stop() {

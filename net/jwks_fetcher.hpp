@@ -41,7 +41,6 @@ public:
 private:
   void run();
   void fetch_now();
-  void note(const char* what, const std::string& why);
 
   const auth_config settings_;
   metrics& numbers_;

@@ -154,6 +154,7 @@ struct writer {
     out += ",\"ping_interval_ms\":";
     append_number(out, static_cast<std::uint64_t>(x.ping_interval.count()));
     if (x.expires_at) out += ",\"expires_at\":" + std::to_string(*x.expires_at);
+    if (!x.info.empty()) out += ",\"info\":" + x.info;
     out += "}}";
   }
   void operator()(const server::push& x) const { append_push(out, x); }

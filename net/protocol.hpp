@@ -51,7 +51,7 @@ std::string_view name(close_code x);
 inline bool may_reconnect(close_code x) { return x != close_code::too_large && static_cast<int>(x) < 3500; }
 
 namespace server {
-struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; };
+struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; std::string info{}; };
 /// One delivery of one message.
 struct push { message_ptr what; std::uint32_t attempt = 1; bool redelivered = false; };
 struct receipt { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };

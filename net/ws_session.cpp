@@ -103,8 +103,9 @@ void ws_session::part() {
 
 bool ws_session::take_rate(steady_time now, std::size_t bytes) {
   const auto& limits = site_->settings.ws;
-  if (share_ && !share_->frames.take(1, limits.frames_per_second_per_user_max, now)) return false;
-  if (share_ && !share_->bytes.take(bytes, limits.bytes_per_second_per_user_max, now)) return false;
+  if (share_ &&
+      (!share_->frames.take(1, limits.frames_per_second_per_user_max, now) || !share_->bytes.take(bytes, limits.bytes_per_second_per_user_max, now)))
+    return false;
   const auto per_second = static_cast<std::int64_t>(std::max<std::size_t>(limits.frames_per_second_max, 1));
   const auto one = std::chrono::nanoseconds(1'000'000'000 / per_second);
   rate_ = std::max(rate_, now) + one;  // when the bucket would be full again; two seconds' worth fit
@@ -219,6 +220,10 @@ void ws_session::on_judged(admitted what) {
 }
 
 void ws_session::on_refresh(client::refresh request) {
+  if (std::exchange(refreshing_, true)) {
+    append_event(out(), server::error{request.id, {ec::queue_full, "a refresh is under way", {}}});
+    return sent();
+  }
   credentials shown;
   shown.token = std::move(request.token);
   if (shown.token.empty()) shown.refusal = "no token was given";
@@ -230,6 +235,7 @@ void ws_session::on_refresh(client::refresh request) {
 }
 
 void ws_session::on_refresh_judged(request_id id, admitted what) {
+  refreshing_ = false;
   if (state_ != state::connected) return;
   if (what.who && what.who->user == user_) {
     expires(*what.who);

@@ -99,7 +99,7 @@ private:
   std::uint16_t operations_ = 0;  ///< of the stream, not yet called back
   close_code code_ = close_code::going_away;
   state state_ = state::accepting;
-  bool flush_asked_ = false, writing_ = false, close_sent_ = false;
+  bool flush_asked_ = false, writing_ = false, close_sent_ = false, refreshing_ = false;
   std::array<char, 512> chunk_;
 };
 

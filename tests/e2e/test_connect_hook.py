@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application is asked who may connect: its yes, its no, its silence."""
 import asyncio
+import json
 import time
 
 import pytest
 
-from support.client import Tab, in_thread, run
-from support.entrance import assert_secret, knock
+from support.client import Tab, in_thread, open_socket, run
+from support.entrance import assert_secret, knock, wait_for
 from support.server import make_event
 from support.tokens import make_token
 from support.web import Web
@@ -46,6 +47,37 @@ def test_it_is_told_who_comes_and_its_word_counts(doorstep, app):
 
     run(scenario())
     assert_secret(server, "a-secret-of-the-hook")
+
+
+def test_what_a_client_says_meanwhile_waits_and_is_heard_in_order(doorstep, app):
+    server = doorstep(options(app, **{"ws.connect_timeout": "1s"}))
+    app.answer = lambda body: (200, {"allow": True, "info": {"name": "Alice"}})
+    app.delay = 0.3
+
+    async def scenario():
+        socket = await open_socket(server.port)
+        tab = Tab("alice")
+        tab.socket = socket
+        await tab.send({"id": 1, "connect": {"token": make_token("alice")}}, {"id": 2, "ping": {}}, {"id": 3, "history": {"address": "user:bob"}})
+        await tab.send({"id": 4, "ping": {}})
+        heard = [await tab.next() for _ in range(4)]
+        assert heard.pop(next(n for n, x in enumerate(heard) if "connected" in x))["connected"]["info"] == {"name": "Alice"}
+        assert [x["id"] for x in heard if "pong" in x] == [2, 4]
+        assert [x["error"]["code"] for x in heard if x["id"] == 3] == ["forbidden"]
+        # One refresh at a time: each may cost the application a question.
+        await tab.send(*({"id": n, "refresh": {"token": make_token("alice")}} for n in (5, 6)))
+        answers = {(x := await tab.next())["id"]: x for _ in range(2)}
+        assert answers[6]["error"]["code"] == "queue-full" and "done" in answers[5]
+        # Whoever goes before the answer comes leaves nothing behind.
+        gone = await open_socket(server.port)
+        await gone.send(json.dumps({"id": 1, "connect": {"token": make_token("bob")}}))
+        gone.transport.abort()
+        app.delay = 0.8
+        late = await knock(server, make_token("carol"))
+        assert late[0] == 3007  # the hook's time was over before the connect frame's
+
+    run(scenario())
+    wait_for(lambda: server.metrics()["doorstep_connections"] == 0)
 
 
 def test_a_session_cookie_of_the_application_is_enough_where_it_vouches_for_it(doorstep, app):

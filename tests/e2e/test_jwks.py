@@ -121,7 +121,10 @@ def test_lies_change_nothing(doorstep, web):
 
     run(scenario(), timeout=120)
     assert server.metrics()["doorstep_jwks_failures_total"] >= len(lies)
-    assert server.log_path.read_text().count("jwks fetch-failed") == 1  # a change of state, not each failure
+    assert server.log_path.read_text().count("outage began part=jwks") == 1  # a change of state, not each failure
+    assert server.ready_status() == 200 and server.metrics()['doorstep_outage{part="jwks"}'] == 1
+    publishes(web, key)
+    wait_for(lambda: server.metrics()['doorstep_outage{part="jwks"}'] == 0)
 
 
 def test_a_slow_server_holds_up_nobody_but_those_whose_key_it_has(doorstep, web):

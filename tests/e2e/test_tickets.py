@@ -30,7 +30,7 @@ def at(ticket):
 
 
 def test_a_ticket_is_good_once_and_for_a_moment_and_is_written_nowhere(doorstep):
-    server = doorstep({"auth.ticket_ttl": "1s"})
+    server = doorstep({"auth.ticket_ttl": "1s", "logging.level": "debug"})
     reply = ticket_for(server, user="alice", roles=["admin"])
     assert reply.status == 201 and reply.headers["Cache-Control"] == "no-store"
     ticket, late = reply.json()["ticket"], ticket_for(server, user="alice").json()["ticket"]

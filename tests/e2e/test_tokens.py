@@ -23,7 +23,7 @@ def with_keys(doorstep, keys, tmp_path, **more):
     file = tmp_path / "key.pem"
     file.write_text(ed25519.pem())
     return doorstep({"auth.keys": [rsa.pem(), json.dumps({"keys": [p256.jwk()]})], "auth.key_files": [str(file)],
-                     "auth.hs256_secret": LONG_SECRET, "auth.leeway": "0s", **more})
+                     "auth.hs256_secret": LONG_SECRET, "auth.leeway": "0s", "logging.level": "debug", **more})
 
 
 def test_tokens_of_every_algorithm_come_in(doorstep, keys, tmp_path):
