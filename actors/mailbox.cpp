@@ -237,8 +237,8 @@ private:
   std::shared_ptr<const inbox_record> inbox_with(const cursor_record& record) {
     const bool note_floor = now_ >= state_.note_floor_at;
     if (note_floor) state_.note_floor_at = now_ + floor_noted_every;
-    if (!state_.desk && !note_floor && out().to_bury.empty()) return nullptr;
-    return desk().begin_save(record, out().to_bury, note_floor);
+    if (!state_.desk && !note_floor && out().to_bury.empty() && out().replaced.empty()) return nullptr;
+    return desk().begin_save(record, out().to_bury, out().replaced, note_floor);
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
