@@ -132,7 +132,9 @@ std::string_view trim_json(std::string_view text) {
 
 std::string one_line_json(std::string_view text) {
   std::string out(trim_json(text));
-  for (auto at = out.find_first_of("\r\n"); at != std::string::npos; at = out.find_first_of("\r\n", at + 1)) out[at] = ' ';
+  // Two searches for one character each are many times as quick as one for either of two.
+  for (const char end_of_line : {'\n', '\r'})
+    for (auto at = out.find(end_of_line); at != std::string::npos; at = out.find(end_of_line, at + 1)) out[at] = ' ';
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <thread>
 #include <utility>
 
 namespace doorstep {
@@ -43,16 +44,22 @@ struct fetched_partition {
   }
 };
 
-/// Takes what has come, waiting for the first of it; not for ever, since the loop around it has other work.
+/// Takes what has come, waiting for the first of it; not for ever, since the loop around it has other work. librdkafka hands over an answer of a broker partition by
+/// partition, so who takes the first at once is woken for each, and so is everybody behind: it waits a moment for the rest, once.
 template <class Take>
 void take_polled(kafka_client& client, milliseconds wait, Take take) {
   constexpr std::size_t records_max = 500;
   constexpr milliseconds time_max{1};
+  constexpr std::chrono::microseconds moment{100};
   auto x = client.poll(wait);
   const auto until = std::chrono::steady_clock::now() + time_max;
+  bool waited = false;
   for (std::size_t count = 1; x.what != polled::kind::nothing; ++count) {
     take(std::move(x));
     if (count >= records_max || (count % 16 == 0 && std::chrono::steady_clock::now() >= until)) return;
+    x = client.poll(milliseconds{0});
+    if (x.what != polled::kind::nothing || std::exchange(waited, true)) continue;
+    std::this_thread::sleep_for(moment);
     x = client.poll(milliseconds{0});
   }
 }
