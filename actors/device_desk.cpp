@@ -49,12 +49,13 @@ void device_desk::sign(std::vector<dead_letter>& all, const address& box) {
   for (auto& x : all) x.detail = x.detail.empty() ? name : name + ": " + x.detail;
 }
 
-std::optional<note_in_inbox> device_desk::note(const cursor_record& x, std::span<const given_up> leaving, bool note_floor) {
-  note_in_inbox out{user_of(x.user), noted_, noted_, {}};
+std::optional<note_in_inbox> device_desk::note(const cursor_record& x, std::span<const given_up> leaving, std::span<const sequence> replaced,
+                                               bool note_floor) {
+  note_in_inbox out{user_of(x.user), noted_, noted_, {}, {replaced.begin(), replaced.end()}};
   if (note_floor) out.upto = noted_ = std::max(noted_, x.acked.floor());
   for (const auto& one : leaving)
     if (one.reason == dead_reason::expired) out.expired.push_back(one.what->seq);
-  if (out.upto <= out.after && out.expired.empty()) return std::nullopt;
+  if (out.upto <= out.after && out.expired.empty() && out.superseded.empty()) return std::nullopt;
   return out;
 }
 

@@ -38,8 +38,9 @@ public:
   void sign(cursor_record& x, steady_time now, bool somebody_is_there);
   /// A dead letter says which device gave its message up.
   static void sign(std::vector<dead_letter>& all, const address& box);
-  /// What the inbox does not know yet: acks up to the record's floor, when that is to be noted, and what leaves with the record past its time.
-  std::optional<note_in_inbox> note(const cursor_record& x, std::span<const given_up> leaving, bool note_floor);
+  /// What the inbox does not know yet: acks up to the record's floor, when that is to be noted, and what leaves with the record past its time, or because a newer
+  /// one took its place.
+  std::optional<note_in_inbox> note(const cursor_record& x, std::span<const given_up> leaving, std::span<const sequence> replaced, bool note_floor);
   /// A record of the device is durable. @returns true for the first one.
   bool saved() { return !std::exchange(registered_, true); }
 

@@ -191,11 +191,11 @@ private:
     const bool note_floor = now_ >= state_.note_floor_at && !state_.keeps_inbox_only;
     if (note_floor) state_.note_floor_at = now_ + floor_noted_every;
     if (state_.device) {
-      if (auto note = state_.device->note(record, out().to_bury, note_floor)) self_->send(state_.birth.shard, std::move(*note));
+      if (auto note = state_.device->note(record, out().to_bury, out().replaced, note_floor)) self_->send(state_.birth.shard, std::move(*note));
       return nullptr;
     }
-    if (!state_.desk && !note_floor && out().to_bury.empty()) return nullptr;
-    return desk().begin_save(record, out().to_bury, note_floor);
+    if (!state_.desk && !note_floor && out().to_bury.empty() && out().replaced.empty()) return nullptr;
+    return desk().begin_save(record, out().to_bury, out().replaced, note_floor);
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.

@@ -152,6 +152,7 @@ struct note_in_inbox {
   address user;
   sequence after, upto;
   std::vector<sequence> expired;
+  std::vector<sequence> superseded{};  ///< a newer one took their place
 };
 /// The acks are in the store.
 struct acks_saved {

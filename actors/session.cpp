@@ -77,7 +77,7 @@ server::history history_of(request_id request, const history_query& query, const
     for (std::size_t i = 0; i < inbox_marks_max; ++i) one.states[i] = x.inbox.marks[i].at(message->seq);
     const auto state = [&](inbox_mark mark) -> auto& { return one.states[static_cast<std::size_t>(mark)]; };
     const bool acked = x.acked.is_acked(message->seq);
-    if (state(inbox_mark::expired) || state(inbox_mark::dead) || (!acked && !by_device))
+    if (state(inbox_mark::expired) || state(inbox_mark::dead) || state(inbox_mark::superseded) || (!acked && !by_device))
       state(inbox_mark::delivered).reset();
     else if (!state(inbox_mark::delivered) && acked && message->seq > x.since)
       state(inbox_mark::delivered) = now;

@@ -136,6 +136,7 @@ struct metrics::impl {
   prometheus::Registry registry;
   std::mutex mutex;
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> labelled;
+  prometheus::Family<prometheus::Counter>* by_route = nullptr;
 
   gauge labelled_gauge(const std::string& name, const std::string& help, const prometheus::Labels& labels) {
     const std::lock_guard lock(mutex);
@@ -164,6 +165,18 @@ metrics::~metrics() = default;
 
 gauge metrics::partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition) {
   return impl_->labelled_gauge(name, help, {{"source", source}, {"topic", topic}, {"partition", std::to_string(partition)}});
+}
+
+counter metrics::route_counter(const std::string& rule) {
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->by_route == nullptr)
+    impl_->by_route = &prometheus::BuildCounter()
+                           .Name("doorstep_route_matches_total")
+                           .Help("Records and published events that a route matches, by its name.")
+                           .Register(impl_->registry);
+  counter out;
+  out.impl = &impl_->by_route->Add({{"route", rule}});
+  return out;
 }
 
 gauge metrics::shard_gauge(const std::string& name, const std::string& help, unsigned shard) {

@@ -80,9 +80,10 @@ struct outbox_effects {
     sequence upto;
     std::size_t limit;
   };
-  std::vector<push> pushes;         ///< grouped by message, in seq order but where messages of a strict group had to wait
-  std::vector<given_up> to_bury{};  ///< filled in by begin_save(): dead letters of the same batch
-  std::vector<dead_reason> buried;  ///< these are durable dead letters now
+  std::vector<push> pushes;          ///< grouped by message, in seq order but where messages of a strict group had to wait
+  std::vector<given_up> to_bury{};   ///< filled in by begin_save(): dead letters of the same batch
+  std::vector<sequence> replaced{};  ///< filled in by begin_save(): superseded since the last one, settled by this one
+  std::vector<dead_reason> buried;   ///< these are durable dead letters now
   std::vector<receipt> receipts;
   std::optional<fetch> read;                ///< ask the store; answer with page()
   std::optional<fetch_newest> read_newest;  ///< the last ones up to there; answer with newest()
@@ -267,17 +268,19 @@ private:
   void count_owed(const heard& x);
   bool settle_in_cursor(const message& x);
   void join_holes();
-  bool is_over() const;
+  bool is_over(stored_amount less = {}) const;
   bool gives_way_to(const message& x, const message& other) const;
   void trim();
   bool trim_one();
-  bool must_reject(sequence before) const;
+  bool must_reject(const message& x, sequence before) const;
   bool reject(const message_ptr& x, sequence before);
   void want_newest(outbox_effects& out);
   // outbox_order.cpp
   delivery_terms::ordering order_of(const message& x) const;
   bool is_its_turn(const message& x) const;
   void push_those_whose_turn_it_is(steady_time now, outbox_effects& out);
+  bool gives_place_to(const message& x, const message& by) const;
+  stored_amount place_for(const message& by) const;
   void supersede_older(const message& by, outbox_effects& out);
   void note_terms(const message& x, outbox_effects& out);
   void note_priority(const message& x) { any_priority_ = any_priority_ || x.terms->priority != 0; }
@@ -309,6 +312,7 @@ private:
   sequence newest_asked_, newest_sure_;  ///< up to where it is being read, and had all been stored when that was asked
   bool reading_newest_ = false;
   std::vector<leaving> leaving_;
+  std::vector<sequence> superseded_;  ///< since the last begin_save()
   std::vector<heard> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   sequence recount_from_;                ///< its answer has to cover this

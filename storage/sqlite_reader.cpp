@@ -60,6 +60,21 @@ result<std::shared_ptr<const event>> event_of(const SQLite::Column& x, bool part
   return std::make_shared<const event>(std::move(*read));
 }
 
+/// One state of the database for all reads until its end. Each statement alone would lock, unlock and, after any commit of the writer, read again what the
+/// cache has. Begun after the look at the tail, never before: what the tail had dropped by then is on disk in this state.
+class snapshot {
+public:
+  explicit snapshot(SQLite::Database& db) : db_(db) { db_.exec("BEGIN"); }
+  ~snapshot() {
+    if (db_.tryExec("COMMIT") != 0) db_.tryExec("ROLLBACK");
+  }
+  snapshot(const snapshot&) = delete;
+  snapshot& operator=(const snapshot&) = delete;
+
+private:
+  SQLite::Database& db_;
+};
+
 }  // namespace
 
 struct sqlite_reader::impl {
@@ -321,6 +336,7 @@ result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit
     const auto unread_in = unread_ranges(*inbox), unseen_in = unseen_ranges(*inbox);
     const auto floor = record->acked.floor();
     const auto view = impl_->view_of(user, std::min({floor, unread_in.front().after, unseen_in.front().after}).value);
+    const snapshot state(*impl_->db);
     auto page = impl_->page(user, view, floor.value, limit);
     if (!page) return page.error();
     const auto key = address_key(user.text());
@@ -349,7 +365,9 @@ result<std::vector<cursor_record>> sqlite_reader::devices(const address& user) {
 
 result<stored_page> sqlite_reader::read(const address& user, sequence after, std::size_t limit) {
   try {
-    return impl_->page(user, impl_->view_of(user, after.value), after.value, limit);
+    const auto view = impl_->view_of(user, after.value);
+    const snapshot state(*impl_->db);
+    return impl_->page(user, view, after.value, limit);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -391,6 +409,7 @@ result<stored_history> sqlite_reader::impl::history(const address& box, const hi
   gone_to.reset();
 
   const auto view = view_of(user, query.after.value);
+  const snapshot state(*db);
   const auto before = query.before ? query.before.value : UINT64_MAX;
   std::vector<message_place> places;
   places_on_disk(address_key(user.text()), query.after.value, std::min(bound(view), before), SIZE_MAX, places);
@@ -469,6 +488,7 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
 result<std::vector<logged>> sqlite_reader::records(std::uint32_t shard, std::uint64_t offset, std::size_t limit) {
   try {
     auto rows = impl_->tail.rows_of(shard, offset, limit);
+    const snapshot state(*impl_->db);
     if (!rows) {
       rows.emplace();
       auto& q = impl_->run;
