@@ -59,6 +59,7 @@ def test_a_client_talks_by_tls_and_gets_its_messages(doorstep, tmp_path, authori
     assert server.stop() == 0
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a version that is asked for because it must be refused
 def test_what_is_no_tls_is_cut_off_and_harms_nobody(doorstep, tmp_path, authority):
     server = with_tls(doorstep, tmp_path, authority, **{"http.request_timeout": "500ms"})
     old = trusting(authority)
