@@ -2,8 +2,8 @@
 // The program: reads the command line, chooses the concrete parts, waits for a signal, drains. No logic of its own.
 // Exit codes: 0 ok, 1 runtime failure, 2 usage, 74 a failed fsync, 78 bad configuration; 128 + its number after a second signal.
 #include "actors/house.hpp"
+#include "identity_commands.hpp"
 #include "net/admin_client.hpp"
-#include "net/auth.hpp"
 #include "net/server.hpp"
 #include "routes_command.hpp"
 #include "runtime/config.hpp"
@@ -218,9 +218,13 @@ result<std::unique_ptr<record_sink>> make_mirror(const dead_letters_config& opti
 
 int serve(const config& options, const settings_flags& flags) {
   set_log_output(options.logging.level, options.logging.format);
-  if (options.auth.hs256_secret.empty())
-    return complain({ec::bad_config, "auth.hs256_secret or auth.hs256_secret_file must be set: without it no client can prove who it is", {}});
-  if (options.internal.api_keys.empty())
+  if (!options.auth.knows_anybody())
+    return complain(
+        {ec::bad_config,
+         "auth.hs256_secret or auth.hs256_secret_file must be set, or auth.keys, auth.key_files, auth.jwks_url or auth.hook_url: without any "
+         "of them no client can prove who it is",
+         {}});
+  if (options.internal.api_keys.empty() && options.internal.tls_clients.empty())
     return complain({ec::bad_config, "internal.api_keys or internal.api_keys_file must be set: without it nobody can publish or look", {}});
 
   if (options.runtime.huge_pages && !prefer_huge_pages())
@@ -244,9 +248,12 @@ int serve(const config& options, const settings_flags& flags) {
     services parts{options, counts, *engines->log, *engines->store};
     parts.read_again = [&flags] { return flags.load(); };
     parts.mirror = mirror->get();
+    http_server* doors = nullptr;  // made after those who reload it
+    parts.prepare_identity = [&doors](const config& next) { return doors->prepare_reload(next); };
     house home(parts, pointers(loops), pointers(sources));
     home.start([&end](std::string why) { end.fail(std::move(why)); });
     http_server server(options, pointers(loops), home, home, home, counts, demo_file);
+    doors = &server;
     if (auto up = server.start(); !up) {
       home.drain(milliseconds{2000});
       code = complain(up.error());
@@ -258,7 +265,10 @@ int serve(const config& options, const settings_flags& flags) {
           .with("internal", server.internal_port())
           .with("sources", sources.size())
           .with("lanes", loops.size());
-      end.on_hangup([&home] { home.reload([](const result<std::string>&) {}); });  // says itself in the log what came of it
+      end.on_hangup([&home] {
+        log_line(log_level::audit, "audit", "reload").with("who", "SIGHUP");
+        home.reload([](const result<std::string>&) {});  // says itself in the log what came of it
+      });
       const auto why = end.wait();
       if (!drain(options, home, server, counts)) {
         log_line(log_level::error, "main", "drain-timed-out")
@@ -281,24 +291,10 @@ int serve(const config& options, const settings_flags& flags) {
   return code;
 }
 
-int gen_token(const std::string& user, const std::string& secret, const std::string& secret_file, const std::string& ttl) {
-  const auto life = parse_duration(ttl);
-  if (!life) return complain({ec::bad_config, "--ttl: " + life.error().detail, {}});
-  std::vector<override_value> flags;
-  if (!secret.empty()) flags.push_back({"auth.hs256_secret", secret, "--secret"});
-  if (!secret_file.empty()) flags.push_back({"auth.hs256_secret_file", secret_file, "--secret-file"});
-  const auto settings = load_config({}, {}, {}, flags);
-  if (!settings) return complain(settings.error());
-  const auto signer = token_verifier::open(settings->auth);
-  if (!signer.has_secret()) return complain({ec::bad_config, "gen-token: --secret or --secret-file is needed", {}});
-  if (auto who = address::user(user); !who) return complain({ec::bad_config, "--user: " + who.error().detail, {}});
-  std::cout << signer.make_token(user, std::chrono::duration_cast<std::chrono::seconds>(*life), wall_now()) << "\n";
-  return 0;
-}
-
 /// doorstep dead-letters list|show|requeue|purge: a running server is asked, and its answer printed.
 struct dead_letters_command {
-  std::string url = "http://127.0.0.1:9000", key, key_file, after, state;
+  server_address server{"http://127.0.0.1:9000", {}, {}, {}, {}};
+  std::string key_file, after, state;
   std::vector<std::string> ids;
   std::map<std::string, std::string> filter;
   std::size_t limit = 100;
@@ -331,19 +327,22 @@ struct dead_letters_command {
   int run() {
     if (!key_file.empty()) {
       std::ifstream in(key_file);
-      if (!std::getline(in, key)) return complain({ec::bad_config, key_file + ": cannot be read", {}});
+      if (!std::getline(in, server.api_key)) return complain({ec::bad_config, key_file + ": cannot be read", {}});
     }
     const std::string path = "/v1/dead-letters";
-    if (list->parsed()) return print(ask_server(url, key, path + query()));
-    if (show->parsed()) return print(ask_server(url, key, path + "/" + url_encoded(ids.front())));
-    return print(ask_server(url, key, path + (requeue->parsed() ? "/requeue" : "/purge"), body()));
+    if (list->parsed()) return print(ask_server(server, path + query()));
+    if (show->parsed()) return print(ask_server(server, path + "/" + url_encoded(ids.front())));
+    return print(ask_server(server, path + (requeue->parsed() ? "/requeue" : "/purge"), body()));
   }
 
 private:
   CLI::App* command(const char* name, const char* what) {
     auto* made = self->add_subcommand(name, what);
-    made->add_option("--url", url, "the server's internal address")->capture_default_str();
-    made->add_option("--api-key", key, "one of internal.api_keys (seen by everybody who can list processes)");
+    made->add_option("--url", server.url, "the server's internal address")->capture_default_str();
+    made->add_option("--ca", server.ca_file, "a PEM file with the authority of its certificate, if not the system's");
+    made->add_option("--certificate", server.certificate, "a PEM file with a certificate to show it");
+    made->add_option("--certificate-key", server.certificate_key, "and one with its private key");
+    made->add_option("--api-key", server.api_key, "one of internal.api_keys (seen by everybody who can list processes)");
     made->add_option("--api-key-file", key_file, "a file whose first line is one");
     return made;
   }
@@ -426,13 +425,10 @@ int main(int argc, char** argv) {
   auto* page_command = app.add_subcommand("config-page", "print docs/configuration.md");
   auto* version_command = app.add_subcommand("version", "print the version");
 
-  std::string user, secret, secret_file, ttl = "30d";
-  auto* token_command = app.add_subcommand("gen-token", "print a token for a user, signed with the configured secret");
-  token_command->add_option("--user", user, "who")->required();
-  token_command->add_option("--secret-file", secret_file, "file with the HS256 secret");
-  token_command->add_option("--secret", secret, "the HS256 secret (seen by everybody who can list processes)");
-  token_command->add_option("--ttl", ttl, "how long it is valid")->capture_default_str();
-
+  token_command tokens;
+  tokens.add_to(app);
+  key_command keys;
+  keys.add_to(app);
   dead_letters_command dead_letters;
   dead_letters.add_to(app);
   routes_command routes;
@@ -453,8 +449,14 @@ int main(int argc, char** argv) {
     std::cout << default_config_text();
   } else if (page_command->parsed()) {
     std::cout << configuration_page();
-  } else if (token_command->parsed()) {
-    return gen_token(user, secret, secret_file, ttl);
+  } else if (tokens.self->parsed()) {
+    const auto token = tokens.run();
+    if (!token) return complain(token.error());
+    std::cout << *token << "\n";
+  } else if (keys.self->parsed()) {
+    const auto text = keys.run();
+    if (!text) return complain(text.error());
+    std::cout << *text;
   } else if (dead_letters.self->parsed()) {
     return dead_letters.run();
   } else if (routes.self->parsed()) {
@@ -463,6 +465,7 @@ int main(int argc, char** argv) {
     const auto options = (serve_command->parsed() ? serve_flags : check_flags).load();
     if (!options) return complain(options.error());
     if (serve_command->parsed()) return serve(*options, serve_flags);
+    if (const auto usable = check_identity(*options); !usable) return complain(usable.error());
     std::cout << "ok\n";
   }
   return 0;

@@ -70,6 +70,13 @@ const source_config* source_named(const config& options, const std::string& name
 
 }  // namespace
 
+void rule_book::use(route_table_ptr next, metrics& counts) {
+  table = std::move(next);
+  matched.clear();
+  if (!table) return;
+  for (const auto& rule : table->rules) matched.push_back(counts.route_counter(rule.label));
+}
+
 void pending_deliveries::start(route_outcome&& what, origin from) {
   to_ = std::move(what.to);
   variants_ = std::move(what.variants);
@@ -129,6 +136,7 @@ void batch_fan_out::take(const source_record& record, rule_book& rules, unix_ms 
   if (!what) return give_up(what.error());
   auto found = rules.evaluator.evaluate(*rules.table, {std::make_shared<const event>(std::move(*what)), view.topic, view.headers, &view, source_});
   if (!found) return give_up(found.error());
+  rules.count(*found);
   if (found->unmatched()) {
     ++unmatched_;
     if (rules.table->unmatched == route_table::leftover::dead_letter)
@@ -177,6 +185,7 @@ result<request_fan_out> request_fan_out::open(const publish_events& x, rule_book
       const auto what = std::make_shared<const event>(x.events[i]);
       auto found = rules.evaluator.evaluate(*rules.table, {what, {}, headers});
       if (!found) return refuse(found.error());
+      rules.count(*found);
       item.unmatched = found->unmatched();
       if (item.unmatched) ++unmatched;
       if (item.unmatched && rules.table->unmatched == route_table::leftover::dead_letter) {

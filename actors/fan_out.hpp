@@ -16,6 +16,12 @@ namespace doorstep {
 struct rule_book {
   route_table_ptr table;
   route_evaluator evaluator{};
+  std::vector<counter> matched{};  ///< one a rule
+
+  void use(route_table_ptr next, metrics& counts);
+  void count(const route_outcome& x) const {
+    for (const auto rule : x.matched) matched[rule].add();
+  }
 };
 
 /// Who gets one event, and how far that has become entries.

@@ -2,6 +2,7 @@
 #include "actors/house.hpp"
 
 #include "actors/dead_letters.hpp"
+#include "actors/mailbox_look.hpp"
 #include "actors/mirror.hpp"
 #include "actors/node.hpp"
 #include "actors/reaper.hpp"
@@ -198,6 +199,18 @@ void house::reload(answer done) {
   caf::anon_send(impl_->reloader, doorstep::reload{std::move(done)});
 }
 
+void house::disconnect(disconnect_request whom, answer done) {
+  const auto ask = [whom = std::make_shared<const disconnect_request>(std::move(whom)), done = std::move(done)](caf::event_based_actor* self,
+                                                                                                                const node_actor& node) {
+    self->request(node, look_timeout, disconnect_sessions{whom})
+        .then([done](const disconnected& x) { done("{\"disconnected\":" + std::to_string(x.count) + "}"); },
+              [done](const caf::error& why) {
+                done(failure{ec::unavailable, caf::to_string(why), {}});
+              });
+  };
+  impl_->system.spawn(ask, impl_->node);
+}
+
 void house::actors(answer done) {
   // With an argument: for a function without one CAF 0.17.6 dereferences a null tuple.
   const auto ask = [done = std::move(done)](caf::event_based_actor* self, const node_actor& node) {
@@ -217,20 +230,7 @@ void house::mailbox(const std::string& user, answer done) {
     return;
   }
   const auto where = static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count()));
-  const auto ask = [store = &impl_->parts.store, user = *who, done = std::move(done)](caf::event_based_actor* self, const shard_actor& shard) {
-    self->request(shard, look_timeout, look_at_mailbox{user})
-        .then(
-            [=](const mailbox_report& x) {
-              if (!x.json.empty())
-                done(x.json);
-              else
-                store->load(user, 1000, [=](result<stored_mailbox> what) { what ? done(describe_stored(user, *what)) : done(what.error()); });
-            },
-            [done](const caf::error& why) {
-              done(failure{ec::unavailable, caf::to_string(why), {}});
-            });
-  };
-  impl_->system.spawn(ask, impl_->shards[where]);
+  look_at_user(impl_->system, impl_->parts, impl_->shards[where], *who, std::move(done));
 }
 
 void house::dead_letters(dead_letter_filter which, answer done) { list_dead_letters(impl_->parts, std::move(which), std::move(done)); }

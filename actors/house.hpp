@@ -49,6 +49,7 @@ public:
   void dead_letter(std::string id, answer done) override;
   void requeue_dead_letters(dead_letter_filter which, answer done) override;
   void purge_dead_letters(dead_letter_filter which, answer done) override;
+  void disconnect(disconnect_request whom, answer done) override;
   void reload(answer done) override;
   std::vector<std::string> not_ready() const override;
   bool started() const override;

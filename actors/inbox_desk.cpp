@@ -32,9 +32,18 @@ void inbox_desk::count(outbox& owed) {
   count_wanted_ = true;
 }
 
-std::shared_ptr<const inbox_record> inbox_desk::begin_save(const cursor_record& record, std::span<const given_up> leaving, bool note_floor) {
+void inbox_desk::note(const note_in_inbox& x) {
   const auto now = wall_now();
-  for (const auto& x : leaving) box_.left(x.what->seq, x.reason, now);
+  box_.delivered(x.after, x.upto, now);
+  for (const auto seq : x.expired) box_.left(seq, inbox_mark::expired, now);
+  for (const auto seq : x.superseded) box_.left(seq, inbox_mark::superseded, now);
+}
+
+std::shared_ptr<const inbox_record> inbox_desk::begin_save(const cursor_record& record, std::span<const given_up> leaving,
+                                                           std::span<const sequence> replaced, bool note_floor) {
+  const auto now = wall_now();
+  for (const auto& x : leaving) box_.left(x.what->seq, inbox::mark_of(x.reason), now);
+  for (const auto seq : replaced) box_.left(seq, inbox_mark::superseded, now);
   if (note_floor || box_.is_dirty()) box_.delivered(record.acked.floor(), now);
   if (!box_.is_dirty()) return nullptr;
   auto out = box_.begin_save(record.version);

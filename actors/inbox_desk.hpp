@@ -28,14 +28,18 @@ public:
   void places(const result<stored_places>& x, steady_time now);
   /// The store's count, or why there is none.
   void counted(const result<stored_mailbox>& x, outbox& owed, outbox_effects& out, steady_time now);
+  /// What one of the devices acked, or had pass away.
+  void note(const note_in_inbox& x);
   void forget(unsigned slot) { box_.forget(slot); }
 
   /// Something is to be written with the next record.
   bool is_dirty() const { return box_.is_dirty(); }
   bool is_idle() const { return box_.is_idle(); }
   /// What goes with a record of that version and floor; null: nothing has changed. @param leaving the dead letters of the same batch
+  /// @param replaced what newer ones took the place of
   /// @param note_floor write the time of the floor down even where nothing else has changed
-  std::shared_ptr<const inbox_record> begin_save(const cursor_record& record, std::span<const given_up> leaving, bool note_floor);
+  std::shared_ptr<const inbox_record> begin_save(const cursor_record& record, std::span<const given_up> leaving, std::span<const sequence> replaced,
+                                                 bool note_floor);
   /// @returns the replies that are due.
   std::vector<inbox::reply> saved(bool durable, outbox& owed);
   std::vector<inbox::reply> take_replies() { return box_.take_replies(); }

@@ -42,19 +42,21 @@ using shard_actor =
                      caf::reacts_to<attach>,         // from SESSION, handed on to MAILBOX
                      caf::reacts_to<attach_reader>,  // from SESSION, handed on to CHANNEL
                      caf::reacts_to<judge_expired>,  // from REAPER, handed on to MAILBOX
+                     caf::reacts_to<note_in_inbox>,  // from a device's MAILBOX, handed on to its user's
                      caf::reacts_to<shard_saved>, caf::reacts_to<offer_passivation>, caf::reacts_to<begin_drain>, caf::reacts_to<alarm>,
                      caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
 
-/// Everything owed to one user.
-using mailbox_actor = caf::typed_actor<caf::reacts_to<deliver>,
-                                       caf::reacts_to<attach>,  // answered to the session with attached or not_attached
-                                       caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
-                                       caf::reacts_to<mailbox_read>,  // from the store's thread
-                                       caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>,
-                                       caf::reacts_to<newest_read>, caf::reacts_to<unread_counted>, caf::reacts_to<places_read>,
-                                       caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>, caf::reacts_to<drain>,
-                                       caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+/// Everything owed to one user, and the user's inbox. Where devices have cursors there is one for each device, and the user's own one has the inbox alone.
+using mailbox_actor =
+    caf::typed_actor<caf::reacts_to<deliver>,
+                     caf::reacts_to<attach>,  // answered to the session with attached or not_attached
+                     caf::reacts_to<detach>, caf::reacts_to<ack_messages>, caf::reacts_to<nack_messages>, caf::reacts_to<extend_deadlines>,
+                     caf::reacts_to<change_inbox>, caf::reacts_to<note_in_inbox>, caf::reacts_to<writes_settled>,
+                     caf::reacts_to<mailbox_read>,  // from the store's thread
+                     caf::reacts_to<judge_expired>, caf::reacts_to<overdue_read>, caf::reacts_to<page_read>, caf::reacts_to<newest_read>,
+                     caf::reacts_to<unread_counted>, caf::reacts_to<places_read>, caf::reacts_to<cursor_saved>, caf::reacts_to<alarm>,
+                     caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,
+                     caf::replies_to<look>::with<actor_report>>;
 
 /// One address with many readers.
 using channel_actor = caf::typed_actor<caf::reacts_to<deliver>,
@@ -77,16 +79,16 @@ using mirror_actor = caf::typed_actor<caf::reacts_to<alarm>, caf::reacts_to<lett
                                       caf::reacts_to<letters_marked>, caf::replies_to<look>::with<actor_report>>;
 
 /// One live connection of one user's device.
-using session_actor =
-    caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
-                     caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
-                     caf::reacts_to<attached>,  // from MAILBOX
-                     caf::reacts_to<not_attached>, caf::reacts_to<push_messages>, caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
-                     caf::reacts_to<reader_attached>,  // from CHANNEL, as are the next three
-                     caf::reacts_to<reader_acked>, caf::reacts_to<reader_gap>, caf::reacts_to<channel_gone>,
-                     caf::reacts_to<reader_refused>,  // from SHARD
-                     caf::reacts_to<join_channels>,   // from NODE
-                     caf::reacts_to<history_read>,    // from the store's thread
-                     caf::reacts_to<send_away>, caf::reacts_to<alarm>>;
+using session_actor = caf::typed_actor<caf::reacts_to<client_connected>,  // from the socket, on the same loop
+                                       caf::reacts_to<client_said>, caf::reacts_to<client_refreshed>, caf::reacts_to<client_gone>,
+                                       caf::reacts_to<attached>,  // from MAILBOX, as is inbox_attached
+                                       caf::reacts_to<inbox_attached>, caf::reacts_to<not_attached>, caf::reacts_to<push_messages>,
+                                       caf::reacts_to<acks_saved>, caf::reacts_to<inbox_answered>,
+                                       caf::reacts_to<reader_attached>,  // from CHANNEL, as are the next three
+                                       caf::reacts_to<reader_acked>, caf::reacts_to<reader_gap>, caf::reacts_to<channel_gone>,
+                                       caf::reacts_to<reader_refused>,  // from SHARD
+                                       caf::reacts_to<join_channels>,   // from NODE
+                                       caf::reacts_to<history_read>,    // from the store's thread
+                                       caf::reacts_to<send_away>, caf::replies_to<disconnect_sessions>::with<disconnected>, caf::reacts_to<alarm>>;
 
 }  // namespace doorstep

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/mailbox.hpp"
 
+#include "actors/mailbox_counts.hpp"
 #include "actors/mailbox_options.hpp"
+#include "actors/mailbox_sends.hpp"
 #include "actors/reports.hpp"
 #include "runtime/log.hpp"
 #include "runtime/test_points.hpp"
@@ -39,19 +41,20 @@ public:
 
   void load() {
     parts_.store.load(
-        state_.birth.user, parts_.options.delivery.window * 2,
+        state_.birth.box, state_.keeps_inbox_only ? 0 : parts_.options.delivery.window * 2,
         [me = caf::actor_cast<mailbox_actor>(self_)](result<stored_mailbox> what) { caf::anon_send(me, mailbox_read{std::move(what)}); });
   }
 
   /// Carries out what the outbox wants, then sees to the alarm.
   void finish() {
     if (state_.birth.suspect) clear_suspicion_in_time();
-    count();
-    send_pushes();
-    send_receipts();
+    count_effects(out(), parts_.counts, state_, now_);
+    send_pushes(self_, out(), counts());
+    send_receipts(self_, out());
     read_page();
-    if (state_.desk || out().recount) attend_inbox();
+    if (!state_.device && (state_.desk || out().recount)) attend_inbox();
     if (state_.overdue) attend_overdue();
+    if (state_.device && state_.device->is_note_due(now_, !state_.sessions.empty())) owed().write_record();
     save();
     rest();
     ring();
@@ -63,15 +66,35 @@ public:
       self_->send(who, not_attached{{ec::stopping, "the server drains", {}}});
       return;
     }
-    const auto slot = owed().attach(x.resume, now_, out());
+    drop_session(caf::actor_cast<caf::actor_addr>(x.session));  // one that asks again, because another mailbox of its user failed
+    const auto slot = state_.keeps_inbox_only ? std::optional(state_.next_slot++) : owed().attach(x.resume, now_, out());
     if (!slot) {
       self_->send(who, not_attached{{ec::queue_full, "this user has too many sessions", {}}});
       return;
     }
     self_->monitor(x.session);
-    state_.sessions.push_back({x.session, x.where == self_->where() ? x.out : nullptr, *slot, x.counts});
+    state_.sessions.push_back({x.session, x.where == self_->where() ? x.out : nullptr, *slot, x.counts && !state_.device});
     note_hot();
+    state_.has_devices = state_.has_devices || state_.keeps_inbox_only;
+    if (state_.device) state_.device->note_seen(now_);
+    if (std::exchange(state_.dormant, false)) load();
     if (owed().is_loaded()) greet(state_.sessions.back());
+  }
+
+  /// Nobody needs this mailbox, and there is nothing to be written: it is read again should somebody come before it goes.
+  void go_dormant() {
+    state_.dormant = true;
+    offer();
+    state_.rings_at = now_ + parts_.options.delivery.passivate_after;
+    self_->ring_at(state_.rings_at);
+  }
+
+  void refuse_all(const not_attached& why) {
+    parts_.counts.devices_refused.add(static_cast<double>(state_.sessions.size()));
+    while (!state_.sessions.empty()) {
+      self_->send(caf::actor_cast<session_actor>(state_.sessions.back().who), why);
+      drop_session(caf::actor_cast<caf::actor_addr>(state_.sessions.back().who));
+    }
   }
 
   /// What a push to the first session touches.
@@ -80,8 +103,13 @@ public:
     self_->keep_hot({out, out != nullptr ? out->socket() : nullptr});
   }
 
-  /// Only a loaded mailbox knows its floor; so sessions that came before wait for it.
+  /// Only a loaded mailbox knows its floor; so sessions that came before wait for it. A device is greeted when the store knows it.
   void greet(const mailbox_state::session& x) {
+    if (state_.device && !state_.device->is_registered()) return;
+    if (state_.keeps_inbox_only) {
+      self_->send(caf::actor_cast<session_actor>(x.who), inbox_attached{self_->ctrl(), counts()});
+      return;
+    }
     self_->send(caf::actor_cast<session_actor>(x.who), attached{self_->ctrl(), state_.birth.user, owed().floor(), counts()});
   }
 
@@ -92,6 +120,7 @@ public:
     if (state_.desk) state_.desk->forget(found->slot);
     self_->demonitor(who);
     state_.sessions.erase(found);
+    if (state_.device) state_.device->note_seen(now_);
     note_hot();
   }
 
@@ -106,15 +135,7 @@ public:
     return *state_.desk;
   }
 
-  void answer_inbox(const std::vector<inbox::reply>& replies) {
-    const failure too_many{ec::too_large, "the inbox would hold too many separate marks; mark them with up_to", {}};
-    for (const auto& session : state_.sessions) {
-      inbox_answered batch;
-      for (const auto& x : replies)
-        if (x.slot == session.slot) batch.answers.emplace_back(x.request, x.refused ? std::optional(too_many) : std::nullopt);
-      if (!batch.answers.empty()) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
-    }
-  }
+  void offer() { self_->send(state_.birth.shard, offer_passivation{state_.birth.box, state_.seen}); }
 
 private:
   server::counts counts() { return {owed().unread(), owed().unseen()}; }
@@ -122,7 +143,7 @@ private:
   void attend_inbox() {
     if (out().recount) desk().count(owed());
     if (desk().is_dirty()) owed().write_record();
-    answer_inbox(desk().take_replies());
+    answer_inbox(self_, desk().take_replies());
     desk().ask(state_.birth.user, caf::actor_cast<mailbox_actor>(self_), now_);
   }
 
@@ -131,81 +152,11 @@ private:
     if (state_.overdue->is_idle()) state_.overdue.reset();
   }
 
-  void count() {
-    const auto& x = out();
-    if (x.superseded > 0) {
-      parts_.counts.superseded.add(static_cast<double>(x.superseded));
-      state_.superseded += x.superseded;
-    }
-    if (x.acked > 0) parts_.counts.acked.add(static_cast<double>(x.acked));
-    if (x.repeated > 0) parts_.counts.ack_repeats.add(static_cast<double>(x.repeated));
-    if (x.timed_out > 0) parts_.counts.ack_timeouts.add(static_cast<double>(x.timed_out));
-    for (const auto reason : x.buried) count_buried(reason);
-    for (const auto& [pushed_at, appended] : x.acked_times) parts_.counts.push_to_ack.observe(now_ - pushed_at);
-    if (x.pushes.empty()) return;
-    parts_.counts.pushed.add(static_cast<double>(x.pushes.size()));
-    if (x.redelivered > 0) parts_.counts.redelivered.add(static_cast<double>(x.redelivered));
-    const auto wall = wall_now();
-    for (const auto& p : x.pushes)
-      if (p.attempt == 1 && !p.redelivered) parts_.counts.publish_to_push.observe(milliseconds{wall.value - p.what->appended.value});
-  }
-
-  void count_buried(dead_reason reason) {
-    const auto& counts = parts_.counts;
-    counts.dead.add();
-    ++state_.given_up[static_cast<std::size_t>(reason)];
-    const counter* by_reason = nullptr;
-    if (reason == dead_reason::max_attempts) by_reason = &counts.attempts_exhausted;
-    if (reason == dead_reason::nacked) by_reason = &counts.given_up_nacked;
-    if (reason == dead_reason::expired) by_reason = &counts.expired;
-    if (reason == dead_reason::overflow) by_reason = &counts.overflowed;
-    if (reason == dead_reason::poison) by_reason = &counts.poisoned;
-    if (by_reason != nullptr) by_reason->add();
-  }
-
   /// Long enough without a failure: the window opens again.
   void clear_suspicion_in_time() {
     if (now_ < state_.suspect_until) return;
     state_.birth.suspect.reset();
     owed().widen(parts_.options.delivery.window);
-  }
-
-  void send_pushes() {
-    thread_local push_messages batch;  // given away only to another lane
-    // Empty, unless a push threw: what it left must not go to the next mailbox's user.
-    batch.messages.clear();
-    batch.counts.reset();
-    auto& pushes = out().pushes;
-    if (!pushes.empty()) crash_point("push");
-    if (seeded_bug("reordered-push")) std::reverse(pushes.begin(), pushes.end());
-    for (auto& session : state_.sessions) {
-      for (auto& p : pushes)
-        if (p.slot == session.slot) batch.messages.push_back({p.what, p.attempt, p.redelivered && !seeded_bug("flag-dropped")});
-      if (session.counts && out().counts_changed) batch.counts = counts();
-      if (batch.messages.empty() && !batch.counts) continue;
-      if (state_.birth.suspect && !batch.messages.empty()) state_.birth.suspect->in_hand = batch.messages.front().what->seq;
-      if (session.out)
-        session.out->push(batch);
-      else
-        self_->send(caf::actor_cast<session_actor>(session.who), std::exchange(batch, {}));
-      batch.messages.clear();
-      batch.counts.reset();
-    }
-    if (state_.birth.suspect) state_.birth.suspect->in_hand = {};
-  }
-
-  void send_receipts() {
-    if (!out().receipts.empty()) crash_point("receipt");
-    for (auto& session : state_.sessions) {
-      acks_saved batch;
-      for (auto& r : out().receipts)
-        if (r.slot == session.slot) {
-          server::receipt x{r.request, {}, std::move(r.ids)};
-          if (r.up_to) x.up_to.emplace_back(state_.birth.user, r.up_to);
-          batch.receipts.push_back(std::move(x));
-        }
-      if (!batch.receipts.empty()) self_->send(caf::actor_cast<session_actor>(session.who), std::move(batch));
-    }
   }
 
   void read_page() {
@@ -222,23 +173,29 @@ private:
     if (!owed().wants_save() || now_ < state_.save_not_before || lingers()) return;
     state_.lingers_until.reset();
     const auto when = owed().save_is_urgent() ? urgency::now : urgency::soon;
-    auto record = owed().begin_save(state_.birth.user, out());
+    auto record = owed().begin_save(state_.birth.box, out());
+    if (state_.device) state_.device->sign(record, now_, !state_.sessions.empty());
     if (seeded_bug("skipped-hole") && !record.acked.above().empty()) record.acked.raise(record.acked.above().back().upto);
     std::vector<dead_letter> dead;
     if (!out().to_bury.empty()) {
       const auto wall = parts_.clock.time_at(now_);
       for (const auto& x : out().to_bury) dead.push_back(dead_letter_of(x, wall));
+      if (state_.device) state_.device->sign(dead, state_.birth.box);
     }
     auto inbox = inbox_with(record);
-    self_->send(state_.birth.writer, save_cursor{std::move(record), when, std::move(dead), std::move(inbox)});
+    self_->send(state_.birth.writer, save_cursor{std::move(record), when, std::move(dead), std::move(inbox), state_.has_devices});
   }
 
   /// The inbox is written with the cursor, in one batch and under one version.
   std::shared_ptr<const inbox_record> inbox_with(const cursor_record& record) {
-    const bool note_floor = now_ >= state_.note_floor_at;
+    const bool note_floor = now_ >= state_.note_floor_at && !state_.keeps_inbox_only;
     if (note_floor) state_.note_floor_at = now_ + floor_noted_every;
-    if (!state_.desk && !note_floor && out().to_bury.empty()) return nullptr;
-    return desk().begin_save(record, out().to_bury, note_floor);
+    if (state_.device) {
+      if (auto note = state_.device->note(record, out().to_bury, out().replaced, note_floor)) self_->send(state_.birth.shard, std::move(*note));
+      return nullptr;
+    }
+    if (!state_.desk && !note_floor && out().to_bury.empty() && out().replaced.empty()) return nullptr;
+    return desk().begin_save(record, out().to_bury, out().replaced, note_floor);
   }
 
   /// Two acks a second are one write a second: each write costs the store, the WRITER and this mailbox a visit.
@@ -266,7 +223,7 @@ private:
       return;
     }
     state_.idle_since = now_;
-    self_->send(state_.birth.shard, offer_passivation{state_.birth.user, state_.seen});
+    offer();
   }
 
   void ring() {
@@ -276,6 +233,7 @@ private:
     if (state_.sessions.empty() && owed().is_idle() && !state_.overdue) consider(state_.idle_since + parts_.options.delivery.passivate_after);
     if (state_.desk)
       if (const auto due = state_.desk->next_due()) consider(*due);
+    if (state_.device && !state_.sessions.empty()) consider(state_.device->next_due());
     if (owed().wants_save()) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
     if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
@@ -299,6 +257,17 @@ void note_load_failure(const address& user, const failure& why) {
         .with("effect", "its messages wait, it is loaded again and again until the store answers");
 }
 
+/// A device that the store does not have: is anybody here for it, and may it come?
+bool admit(turn& now, const stored_mailbox& what) {
+  auto& state = now.state();
+  if (state.device->is_one_too_many(what))
+    now.refuse_all(
+        {{ec::queue_full, "this user has as many devices as there may be (delivery.devices_max)", "device"}, close_code::too_many_devices});
+  if (is_registered(what.record) || !state.sessions.empty()) return true;
+  now.go_dormant();
+  return false;
+}
+
 void loaded(const result<stored_mailbox>& what) {
   turn now;
   auto& state = now.state();
@@ -309,12 +278,22 @@ void loaded(const result<stored_mailbox>& what) {
     now.self()->ring_at(state.rings_at);
     return;
   }
+  if (state.device && !admit(now, *what)) return;
   now.parts().counts.mailboxes_loaded.add();
   // A cursor of before there were inbox records says what was read, and loses that with its next write.
   const bool unsaved = what->inbox.version == 0 && what->record.read_upto;
-  if (what->inbox.version != 0 || unsaved) state.desk = std::make_unique<inbox_desk>(now.parts(), what->inbox, unsaved);
+  if (!state.device && (what->inbox.version != 0 || unsaved)) state.desk = std::make_unique<inbox_desk>(now.parts(), what->inbox, unsaved);
   state.note_floor_at = now.now() + floor_noted_every;
-  now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
+  if (state.device)
+    now.owed().load(state.device->start(*what, state.birth.open_horizon, now.now()), state.birth.open_horizon, now.now(), now.out());
+  else if (state.keeps_inbox_only)
+    now.owed().load(start_of_keeper(*what, state.birth.open_horizon), state.birth.open_horizon, now.now(), now.out());
+  else
+    now.owed().load(*what, state.birth.open_horizon, now.now(), now.out());
+  state.has_devices = state.has_devices || (state.keeps_inbox_only && what->devices != 0);
+  if (state.has_devices) state.overdue.reset();  // they are told themselves
+  if (state.device && !state.device->is_registered()) now.owed().write_record();
+  for (const auto& note : std::exchange(state.early_notes, {})) now.desk().note(note);
   for (const auto& session : state.sessions) now.greet(session);
   now.finish();
 }
@@ -322,6 +301,10 @@ void loaded(const result<stored_mailbox>& what) {
 void rang() {
   turn now;
   now.state().rings_at = steady_time::max();
+  if (now.state().dormant) {
+    now.go_dormant();
+    return;
+  }
   if (!now.owed().is_loaded()) {
     now.load();
     return;
@@ -339,7 +322,11 @@ void saved(bool durable) {
     state.save_not_before = now.now() + store_retry;
   } else {
     now.owed().saved(now.now(), now.out());
-    if (state.desk) now.answer_inbox(state.desk->saved(true, now.owed()));
+    if (state.device && state.device->saved()) {
+      now.parts().counts.devices_registered.add();
+      for (const auto& session : state.sessions) now.greet(session);
+    }
+    if (state.desk) answer_inbox(now.self(), state.desk->saved(true, now.owed()));
   }
   now.finish();
 }
@@ -398,10 +385,21 @@ mailbox_actor::behavior_type make_behavior() {
           now.self()->send(caf::actor_cast<session_actor>(now.self()->current_sender()), inbox_answered{{{x.what.request, std::move(why)}}});
         now.finish();
       },
+      [](const note_in_inbox& x) {
+        turn now;
+        ++now.state().seen;
+        if (!now.owed().is_loaded()) {
+          now.state().early_notes.push_back(x);
+          return;
+        }
+        now.desk().note(x);
+        now.finish();
+      },
       [](const judge_expired& x) {
         turn now;
         auto& state = now.state();
         ++state.seen;
+        if (state.dormant || state.has_devices) return;
         // Who is woken for this alone goes as soon as it is done.
         if (!now.owed().is_loaded() && state.sessions.empty()) state.idle_since = now.now() - now.parts().options.delivery.passivate_after;
         if (!state.overdue) state.overdue = std::make_unique<expiry_desk>(now.parts());
@@ -467,7 +465,7 @@ mailbox_actor::behavior_type make_behavior() {
       [](look) -> actor_report {
         auto* self = running<mailbox_self>();
         auto& state = self->state;
-        actor_report x{"mailbox", std::string(state.birth.user.text()), {}, 0, self->mailbox().size(), state.age.now(), {}};
+        actor_report x{"mailbox", readable(state.birth.box), {}, 0, self->mailbox().size(), state.age.now(), {}};
         x.numbers = {{"in_flight", state.owed->in_flight_count()}, {"queued", state.owed->queued_count()}, {"sessions", state.sessions.size()}};
         return x;
       },
@@ -480,7 +478,11 @@ mailbox_actor::behavior_type mailbox(mailbox_self* self, const services* parts, 
   auto& state = self->state;
   state.parts = parts;
   state.birth = std::move(birth);
-  state.owed.emplace(outbox_options_of(*parts, state.birth.suspect.get()), jitter);
+  if (acks_by_device(parts->options.delivery)) {
+    state.keeps_inbox_only = state.birth.box == state.birth.user;
+    if (!state.keeps_inbox_only) state.device = std::make_unique<device_desk>(*parts);
+  }
+  state.owed.emplace(outbox_options_of(*parts, state.birth.suspect.get(), state.keeps_inbox_only), jitter);
   state.suspect_until = self->clock().now() + parts->options.delivery.mailbox_restart_window;
   state.idle_since = self->clock().now();
   self->set_down_handler(ended);

@@ -10,7 +10,7 @@ std::uint64_t jitter() {
   return random();
 }
 
-outbox_options outbox_options_of(const services& parts, const suspicion* suspect) {
+outbox_options outbox_options_of(const services& parts, const suspicion* suspect, bool keeps_inbox_only) {
   const auto& x = parts.options.delivery;
   outbox_options out{x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};
   if (x.order == "strict") out.order = delivery_terms::ordering::strict;
@@ -21,6 +21,10 @@ outbox_options outbox_options_of(const services& parts, const suspicion* suspect
   out.messages_max = x.mailbox_messages_max;
   out.bytes_max = x.mailbox_bytes_max;
   out.clock = parts.clock;
+  if (keeps_inbox_only) {
+    out.backlog_max = 0;
+    out.messages_max = out.bytes_max = 0;
+  }
   if (suspect == nullptr) return out;
   out.window = 1;
   for (const auto& [seq, times] : suspect->blame)

@@ -7,7 +7,8 @@
 namespace doorstep {
 
 /// @param suspect null but after a failure: then one message is in flight at a time, and what is blamed often enough is poison.
-outbox_options outbox_options_of(const services& parts, const suspicion* suspect);
+/// @param keeps_inbox_only nothing is delivered by it: devices have mailboxes of their own
+outbox_options outbox_options_of(const services& parts, const suspicion* suspect, bool keeps_inbox_only);
 
 /// Uniform, for its retries.
 std::uint64_t jitter();

@@ -95,7 +95,8 @@ struct push_messages {
 
 // --- SESSION <-> SHARD <-> MAILBOX --------------------------------------------------------------------------------------------------------
 
-/// A session wants what its user is owed. Goes through the SHARD, which owns the map of mailboxes.
+/// A session wants what its user is owed. Goes through the SHARD, which owns the map of mailboxes. Where devices have cursors it reaches the mailbox of the device
+/// and the user's own, which has the inbox.
 struct attach {
   caf::strong_actor_ptr session;
   address user;
@@ -103,6 +104,7 @@ struct attach {
   bool counts = false;
   std::shared_ptr<outlet> out;  ///< for a MAILBOX on the same lane
   const lane* where = nullptr;
+  std::string device{};  ///< where devices have cursors; empty: of the client that does not say which one it is
 };
 /// MAILBOX -> SESSION: from here on pushes come. `floor` is the acked floor.
 struct attached {
@@ -111,9 +113,15 @@ struct attached {
   sequence floor;
   server::counts counts;
 };
+/// The user's own MAILBOX -> SESSION, where devices have cursors: here is the inbox.
+struct inbox_attached {
+  caf::strong_actor_ptr mailbox;
+  server::counts counts;
+};
 /// To SESSION: the user has outbox::slots_max sessions already, or its mailbox fails again and again, or the node drains.
 struct not_attached {
   failure why;
+  std::optional<close_code> code{};  ///< where it is not what `why` says by itself
 };
 struct detach {};
 struct ack_messages {
@@ -138,6 +146,13 @@ struct change_inbox {
 /// It is in the store, or why not.
 struct inbox_answered {
   std::vector<std::pair<request_id, std::optional<failure>>> answers;
+};
+/// MAILBOX of a device -> SHARD -> the user's own: these are acked, up to `upto` and above `after`, and those have passed away.
+struct note_in_inbox {
+  address user;
+  sequence after, upto;
+  std::vector<sequence> expired;
+  std::vector<sequence> superseded{};  ///< a newer one took their place
 };
 /// The acks are in the store.
 struct acks_saved {
@@ -240,6 +255,13 @@ struct send_away {
   std::string reason;
   milliseconds spread{};
 };
+/// House -> NODE -> every SESSION: end yours, if it is meant. Answered with disconnected.
+struct disconnect_sessions {
+  std::shared_ptr<const disconnect_request> whom;
+};
+struct disconnected {
+  std::size_t count = 0;
+};
 /// The answer of the store to a history request.
 struct history_read {
   request_id request = 0;
@@ -271,6 +293,7 @@ struct save_cursor {
   urgency when = urgency::soon;
   std::vector<dead_letter> dead{};              ///< settled by the record: both in one batch
   std::shared_ptr<const inbox_record> inbox{};  ///< where it has changed, of the same version
+  bool inbox_only = false;                      ///< the record stays as it is in the store
 };
 struct save_shard {
   shard_position position;
@@ -302,7 +325,7 @@ struct write_finished {
 
 /// MAILBOX -> SHARD: I am idle and all is saved; `seen` messages and attaches have reached me.
 struct offer_passivation {
-  address user;
+  address box;
   std::uint64_t seen = 0;
 };
 /// SHARD -> MAILBOX: nothing is on its way to you, end.
@@ -355,7 +378,7 @@ struct actor_report {
   std::vector<actor_report> children;
 };
 struct look_at_mailbox {
-  address user;
+  address box;
 };
 /// One mailbox for GET /v1/mailboxes/<user>: JSON text made by the MAILBOX; empty when none is loaded, then the store has all there is.
 struct mailbox_report {
@@ -380,6 +403,7 @@ DOORSTEP_LOCAL_MESSAGE(deliver)
 DOORSTEP_LOCAL_MESSAGE(push_messages)
 DOORSTEP_LOCAL_MESSAGE(attach)
 DOORSTEP_LOCAL_MESSAGE(attached)
+DOORSTEP_LOCAL_MESSAGE(inbox_attached)
 DOORSTEP_LOCAL_MESSAGE(not_attached)
 DOORSTEP_LOCAL_MESSAGE(detach)
 DOORSTEP_LOCAL_MESSAGE(ack_messages)
@@ -387,6 +411,7 @@ DOORSTEP_LOCAL_MESSAGE(nack_messages)
 DOORSTEP_LOCAL_MESSAGE(extend_deadlines)
 DOORSTEP_LOCAL_MESSAGE(change_inbox)
 DOORSTEP_LOCAL_MESSAGE(inbox_answered)
+DOORSTEP_LOCAL_MESSAGE(note_in_inbox)
 DOORSTEP_LOCAL_MESSAGE(acks_saved)
 DOORSTEP_LOCAL_MESSAGE(attach_reader)
 DOORSTEP_LOCAL_MESSAGE(reader_attached)
@@ -408,6 +433,8 @@ DOORSTEP_LOCAL_MESSAGE(client_said)
 DOORSTEP_LOCAL_MESSAGE(client_refreshed)
 DOORSTEP_LOCAL_MESSAGE(client_gone)
 DOORSTEP_LOCAL_MESSAGE(send_away)
+DOORSTEP_LOCAL_MESSAGE(disconnect_sessions)
+DOORSTEP_LOCAL_MESSAGE(disconnected)
 DOORSTEP_LOCAL_MESSAGE(history_read)
 DOORSTEP_LOCAL_MESSAGE(mailbox_read)
 DOORSTEP_LOCAL_MESSAGE(page_read)

@@ -66,6 +66,24 @@ caf::typed_response_promise<actor_report> gather(node_self self) {
   return all->promise;
 }
 
+/// Asks every session, and counts those that were meant.
+caf::typed_response_promise<disconnected> disconnect(node_self self, const disconnect_sessions& x) {
+  struct counting {
+    std::size_t left, ended = 0;
+    caf::typed_response_promise<disconnected> promise;
+    void arrived(std::size_t count) {
+      ended += count;
+      if (--left == 0) promise.deliver(disconnected{ended});
+    }
+  };
+  const auto all = std::make_shared<counting>(counting{self->state.sessions.size() + 1, 0, self->make_response_promise<disconnected>()});
+  for (const auto& [address, who] : self->state.sessions)
+    self->request(who, look_timeout, x)
+        .then([all](const disconnected& y) { all->arrived(y.count); }, [all](const caf::error&) { all->arrived(0); });  // it was gone already
+  all->arrived(0);
+  return all->promise;
+}
+
 }  // namespace
 
 node_actor::behavior_type node(node_self self, node_birth birth) {
@@ -92,6 +110,7 @@ node_actor::behavior_type node(node_self self, node_birth birth) {
       [=](join_channels x) {
         for (const auto& [address, who] : self->state.sessions) self->send(who, x);
       },
+      [=](const disconnect_sessions& x) { return disconnect(self, x); },
       [=](drain) -> caf::result<drained> {
         auto& s = self->state;
         s.draining = true;

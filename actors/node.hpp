@@ -25,8 +25,9 @@ struct watch_session {
 };
 
 using node_actor = caf::typed_actor<caf::reacts_to<watch_partition>, caf::reacts_to<watch_session>,
-                                    caf::reacts_to<send_away>,              // to every session, as is the next one
-                                    caf::reacts_to<join_channels>,          // from RELOADER
+                                    caf::reacts_to<send_away>,      // to every session, as is the next one
+                                    caf::reacts_to<join_channels>,  // from RELOADER
+                                    caf::replies_to<disconnect_sessions>::with<disconnected>,
                                     caf::replies_to<drain>::with<drained>,  // to every shard; answered when all have ended
                                     caf::reacts_to<drained>, caf::replies_to<look>::with<actor_report>>;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/reaper.hpp"
 
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
 
 #include <caf/send.hpp>
@@ -35,6 +36,7 @@ std::vector<reaper_state::chore> chores_of(const services& parts) {
   if (options.delivery.ttl.count() > 0) add(reap_kind::expired_by_age, options.delivery.expiry_interval);
   if (options.store.retention.count() > 0) add(reap_kind::messages, options.store.retention_interval);
   if (options.dead_letters.retention.count() > 0) add(reap_kind::dead_letters, options.store.retention_interval);
+  if (acks_by_device(options.delivery)) add(reap_kind::devices, options.store.retention_interval);
   if (!parts.store.shares_log()) add(reap_kind::messages, options.store.retention_interval, true);
   return out;
 }
@@ -46,6 +48,7 @@ milliseconds age_for(const reaper_state::chore& x, const config& options) {
   switch (x.what) {
     case reap_kind::messages: return std::max(options.store.retention, options.log.dedup_window);
     case reap_kind::dead_letters: return options.dead_letters.retention;
+    case reap_kind::devices: return options.delivery.device_ttl;
     case reap_kind::expired_by_age: return options.delivery.ttl;
     case reap_kind::expired_named: return milliseconds{0};
   }
@@ -91,7 +94,7 @@ void tell_shards(reaper_self self, const std::vector<overdue>& users) {
   auto& state = self->state;
   std::vector<judge_expired> by_shard(state.shards.size());
   for (const auto& x : users)
-    by_shard[static_cast<std::size_t>(shard_of(x.user, static_cast<std::uint32_t>(state.shards.size())))].users.push_back(x);
+    by_shard[static_cast<std::size_t>(shard_of(user_of(x.user), static_cast<std::uint32_t>(state.shards.size())))].users.push_back(x);
   for (std::size_t i = 0; i < by_shard.size(); ++i)
     if (!by_shard[i].users.empty()) self->send(state.shards[i], std::move(by_shard[i]));
 }
@@ -99,6 +102,7 @@ void tell_shards(reaper_self self, const std::vector<overdue>& users) {
 void count(reaper_state& state, reaper_state::chore& chore, const reaped& x) {
   const auto& counts = state.parts->counts;
   const auto removed = static_cast<double>(x.removed);
+  if (chore.what == reap_kind::devices) return counts.devices_forgotten.add(removed);
   state.removed += x.removed;
   chore.removed += x.removed;
   if (chore.of_log)

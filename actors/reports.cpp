@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/reports.hpp"
 
+#include "runtime/devices.hpp"
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -116,6 +118,25 @@ std::string describe_stored(const address& user, const stored_mailbox& what) {
       std::count_if(what.page.messages.begin(), what.page.messages.end(), [&](const message_ptr& m) { return !what.record.acked.is_acked(m->seq); });
   x["more"] = what.page.more;
   x["in_flight"] = json::array();
+  return json::serialize(x);
+}
+
+std::string describe_devices(const std::string& whole, const std::vector<cursor_record>& devices, const std::vector<std::string>& each) {
+  auto x = json::parse(whole).as_object();
+  for (const auto* of_devices : {"floor", "owed", "more", "owed_with_stored", "owed_bytes", "in_flight", "given_up", "superseded"})
+    x.erase(of_devices);
+  json::array all;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    json::object one;
+    one["device"] = json::string(device_of(devices[i].user).value_or(""));
+    one["seen_ms"] = devices[i].seen.value;
+    one["since"] = devices[i].since.value;
+    const auto report = json::parse(each[i]);
+    for (const auto& [name, value] : report.as_object())
+      if (name != "user" && name != "address" && name != "unread" && name != "unseen") one[name] = value;
+    all.push_back(std::move(one));
+  }
+  x["devices"] = std::move(all);
   return json::serialize(x);
 }
 

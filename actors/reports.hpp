@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace doorstep {
 
@@ -15,6 +16,8 @@ std::string describe_mailbox(const address& user, const outbox& owed, std::span<
                              std::size_t sessions, steady_time now);
 /// One that is not loaded, from what the store has.
 std::string describe_stored(const address& user, const stored_mailbox& what);
+/// Both for a user whose devices have cursors. @param whole the report of the user's own mailbox @param each of the devices, in the same order
+std::string describe_devices(const std::string& whole, const std::vector<cursor_record>& devices, const std::vector<std::string>& each);
 /// One page of GET /v1/dead-letters, with the token of the next one when it is full.
 std::string describe_dead_letters(const std::vector<dead_letter>& page, std::size_t limit);
 std::string describe_dead_letter(const dead_letter& x);

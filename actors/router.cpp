@@ -190,14 +190,14 @@ void publish(router_self* self, const services& parts, const publish_events& x) 
 }  // namespace
 
 router_actor::behavior_type router(router_self* self, const services* parts) {
-  self->state.rules.table = parts->options.routes;
+  self->state.rules.use(parts->options.routes, parts->counts);
   return {
       [=](route_records& x) { route_batch(self, *parts, x); },
       [=](const publish_events& x) { publish(self, *parts, x); },
       [=](go_on) { take_turn(self, *parts); },
       [=](step_appended& x) { appended_step(self, x); },
       [=](const use_routes& x) {
-        self->state.rules.table = x.table;
+        self->state.rules.use(x.table, parts->counts);
         return routes_in_use{x.table ? x.table->rules.size() : 0};
       },
       [=](look) -> actor_report {

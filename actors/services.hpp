@@ -23,6 +23,8 @@ struct services {
   std::shared_ptr<store_backlog> backlog = std::make_shared<store_backlog>(options.store, counts);
   wall_anchor clock = wall_anchor_now();         ///< at the process's start: expiry is judged by it
   std::function<result<config>()> read_again{};  ///< the configuration as it is now, from where it came at the start; may block
+  /// Reads keys and certificates of a configuration; what it returns puts them in force. May block.
+  std::function<result<std::function<void()>>(const config&)> prepare_identity{};
   std::shared_ptr<live_routes> routes = std::make_shared<live_routes>(options.routes);
   record_sink* mirror = nullptr;  ///< of the dead letters, where there is one
 };

@@ -2,7 +2,9 @@
 #include "actors/session.hpp"
 
 #include "actors/session_channels.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
+#include "runtime/utf8.hpp"
 
 #include <caf/send.hpp>
 
@@ -61,16 +63,25 @@ milliseconds part_of(milliseconds spread) {
   return spread.count() <= 0 ? milliseconds{0} : milliseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(spread.count() + 1))};
 }
 
+bool has_control(std::string_view device) {
+  char32_t point = 0;
+  for (std::size_t at = 0; at < device.size();)
+    if (!decode_utf8(device, at, point) || is_control(point)) return true;
+  return false;
+}
+
 /// What the store's records say of each message. An ack whose time was not noted yet was not later than now.
-server::history history_of(request_id request, const history_query& query, const stored_history& x, unix_ms now) {
+/// @param by_device `delivered` is what one of the devices acked, as it was noted, or this one
+server::history history_of(request_id request, const history_query& query, const stored_history& x, unix_ms now, bool by_device) {
   server::history out{request, {}, x.more, {}};
   for (const auto& message : x.messages) {
     server::past one{message, {}};
     for (std::size_t i = 0; i < inbox_marks_max; ++i) one.states[i] = x.inbox.marks[i].at(message->seq);
     const auto state = [&](inbox_mark mark) -> auto& { return one.states[static_cast<std::size_t>(mark)]; };
-    if (state(inbox_mark::expired) || state(inbox_mark::dead) || !x.acked.is_acked(message->seq))
+    const bool acked = x.acked.is_acked(message->seq);
+    if (state(inbox_mark::expired) || state(inbox_mark::dead) || state(inbox_mark::superseded) || (!acked && !by_device))
       state(inbox_mark::delivered).reset();
-    else if (!state(inbox_mark::delivered))
+    else if (!state(inbox_mark::delivered) && acked && message->seq > x.since)
       state(inbox_mark::delivered) = now;
     out.messages.push_back(std::move(one));
   }
@@ -93,6 +104,10 @@ public:
     state_.user = *user;
     state_.who = x.who;
     state_.request = x.request;
+    if (by_device() && has_control(x.request.device)) {
+      out().close(close_code::protocol_error, "connect.device has a control character", {});
+      return;
+    }
     for (const auto& [of, seq] : x.request.resume)
       if (of == state_.user) out().note_seen(seq);
     channels().look();
@@ -101,43 +116,57 @@ public:
 
   void attach_to_mailbox() {
     const auto where = shard_of(state_.user, static_cast<std::uint32_t>(state_.shards->size()));
-    self_->send((*state_.shards)[static_cast<std::size_t>(where)],
-                attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out, self_->where()});
+    self_->send((*state_.shards)[static_cast<std::size_t>(where)], attach{self_->ctrl(), state_.user, out().seen(), state_.request.counts, state_.out,
+                                                                          self_->where(), by_device() ? state_.request.device : std::string()});
   }
 
   void attached_to(const attached& x) {
     state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
-    out().attach(state_.user, x.mailbox);
+    state_.floor = x.floor;
+    if (!by_device()) state_.counts = x.counts;
     self_->monitor(state_.box);
-    if (!state_.greeted) state_.hello = x;
-    greet_when_complete();
-    if (!state_.greeted) return;
-    for (const auto& command : std::exchange(state_.early, {})) said(command);
+    begin();
+  }
+
+  void inbox_attached_to(const inbox_attached& x) {
+    state_.inbox = caf::actor_cast<mailbox_actor>(x.mailbox);
+    state_.counts = x.counts;
+    self_->monitor(state_.inbox);
+    begin();
   }
 
   /// Who is greeted with a channel is owed what comes there from then on: so the greeting waits until all have answered.
   void greet_when_complete() {
-    if (state_.greeted || !state_.hello || !state_.channels.is_settled()) return;
-    state_.greeted = true;
-    greet(*std::exchange(state_.hello, std::nullopt));
+    if (!state_.greeted) begin();
+  }
+
+  /// Once all that this session talks to is there.
+  void begin() {
+    if (!is_attached() || (!state_.greeted && !state_.channels.is_settled())) return;
+    out().attach(state_.user, caf::actor_cast<caf::strong_actor_ptr>(state_.box));
+    if (!std::exchange(state_.greeted, true))
+      greet();
+    else if (by_device() && state_.request.counts)
+      out().send({state_.counts});  // the user's own mailbox may have counted on meanwhile
     for (const auto& command : std::exchange(state_.early, {})) said(command);
   }
 
-  void greet(const attached& x) {
+  void greet() {
     const auto& options = parts_.options;
     server::connected hello;
     hello.id = state_.request.id;
     hello.session = session_name(self_->id());
     hello.user = std::string(state_.user.id());
-    hello.addresses.emplace_back(state_.user, x.floor);
+    hello.addresses.emplace_back(state_.user, state_.floor);
     hello.window = window_of(options.delivery);
     hello.ack_timeout = options.delivery.ack_timeout;
     hello.ping_interval = options.ws.ping_interval;
     hello.expires_at = state_.who.expires_at;
+    hello.info = state_.who.info;
     std::vector<server::event> of_channels;
     channels().greet(hello, of_channels);
     std::vector<server::event> events{std::move(hello)};
-    if (state_.request.counts) events.push_back(x.counts);
+    if (state_.request.counts) events.push_back(state_.counts);
     events.insert(events.end(), of_channels.begin(), of_channels.end());
     out().send(std::move(events));
     out().open();
@@ -145,8 +174,9 @@ public:
 
   /// The mailbox failed and is made anew: this session asks for it again, as a client that reconnects would.
   void mailbox_gone() {
-    state_.box = nullptr;
-    state_.hello.reset();
+    for (auto* x : {&state_.box, &state_.inbox})
+      if (*x) self_->send(std::exchange(*x, nullptr), detach{});
+    state_.gone = true;
     out().detach();
     ring(reattach_delay);
   }
@@ -166,7 +196,7 @@ public:
       return;
     }
     if (!x.what) return reply_error(x.request, x.what.error());
-    auto page = history_of(x.request, x.query, *x.what, wall());
+    auto page = history_of(x.request, x.query, *x.what, wall(), by_device() && x.query.reader.empty());
     if (x.list == 0) return out().send({std::move(page)});
     if (auto whole = state_.channels.add_to_list(x.list, std::move(page), static_cast<std::uint32_t>(state_.shards->size())))
       out().send({std::move(*whole)});
@@ -177,7 +207,7 @@ public:
   void rang() {
     state_.rings = false;
     channels().attach_missing();
-    if (!state_.box && !state_.user.empty()) {
+    if (std::exchange(state_.gone, false)) {
       attach_to_mailbox();
       return;
     }
@@ -185,7 +215,7 @@ public:
   }
 
   void said(const client::command& x) {
-    if (state_.box && state_.greeted) {
+    if (is_attached() && state_.greeted) {
       std::visit([this](const auto& what) { on(what); }, x);
     } else if (state_.early.size() < early_max) {
       state_.early.push_back(x);
@@ -196,20 +226,32 @@ public:
 
   void reply_error(request_id id, failure what) { out().send({server::error{id, std::move(what)}}); }
 
+  bool by_device() const { return acks_by_device(parts_.options.delivery); }
+  bool is_attached() const { return state_.box && (state_.inbox || !by_device()); }
   session_channels channels() { return {self_, parts_}; }
+
   outlet& out() { return *state_.out; }
   session_state& state() { return state_; }
   session_self* self() { return self_; }
+  const services& parts() const { return parts_; }
 
   void leave() {
-    if (state_.box) self_->send(state_.box, detach{});
+    for (const auto* x : {&state_.box, &state_.inbox})
+      if (*x) self_->send(*x, detach{});
     channels().leave_all();
     out().forget();
     self_->quit();
   }
 
+  bool is_meant(const disconnect_request& x) const {
+    const auto has = [&](const std::vector<std::string>& names) { return std::binary_search(names.begin(), names.end(), x.name); };
+    if (x.kind == "user") return state_.who.user == x.name;
+    if (x.kind == "role") return has(state_.who.roles);
+    return x.kind == "group" ? has(state_.who.groups) : session_name(self_->id()) == x.name;
+  }
+
   void refused(const not_attached& x) {
-    out().close(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error, x.why.detail,
+    out().close(x.code.value_or(x.why.code == ec::stopping ? close_code::going_away : close_code::internal_error), x.why.detail,
                 part_of(parts_.options.runtime.reconnect_spread));
   }
 
@@ -254,7 +296,7 @@ private:
       if (!own({{of, {}}}, x.id, "seqs")) return;
       change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
     }
-    self_->send(state_.box, change_inbox{std::move(change)});
+    self_->send(state_.inbox ? state_.inbox : state_.box, change_inbox{std::move(change)});
   }
 
   void on(const client::history& x) {
@@ -267,19 +309,22 @@ private:
       }
       what.reader = reader_key(x.of, state_.who.user);
     }
-    read_history(x.of, what, x.id, 0);
+    read_history(x.of == state_.user ? own_box() : x.of, what, x.id, 0);
   }
 
   void list_inbox(const client::history& x) {
     const auto list = state_.channels.begin_list(x.id, x.what, 1 + state_.channels.all.size());
     if (list == 0) return reply_error(x.id, {ec::queue_full, "too many lists are being read", "history"});
-    read_history(state_.user, x.what, x.id, list);
+    read_history(own_box(), x.what, x.id, list);
     for (const auto& one : state_.channels.all) {
       auto what = x.what;
       what.reader = reader_key(one.of, state_.who.user);
       read_history(one.of, what, x.id, list);
     }
   }
+
+  /// Whose acks a history of the mailbox shows.
+  address own_box() const { return by_device() ? device_box(state_.user, state_.request.device) : state_.user; }
 
   void read_history(const address& of, const history_query& what, request_id id, std::uint64_t list) {
     parts_.store.history(of, what, [me = caf::actor_cast<session_actor>(self_), id, query = what, list](result<stored_history> found) {
@@ -333,6 +378,7 @@ session_actor::behavior_type make_behavior() {
       },
       [](client_gone) { turn{}.leave(); },
       [](const attached& x) { turn{}.attached_to(x); },
+      [](const inbox_attached& x) { turn{}.inbox_attached_to(x); },
       [](const not_attached& x) { turn{}.refused(x); },
       [](const push_messages& x) { running<session_self>()->state.out->push(x); },
       [](const acks_saved& x) { turn{}.receipts(x); },
@@ -352,6 +398,13 @@ session_actor::behavior_type make_behavior() {
       [](const inbox_answered& x) { turn{}.answered(x); },
       [](const history_read& x) { turn{}.history_came(x); },
       [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },
+      [](const disconnect_sessions& x) {
+        turn now;
+        if (!now.is_meant(*x.whom)) return disconnected{0};
+        now.parts().counts.sessions_denied.add();
+        now.out().close(x.whom->may_return ? close_code::disconnected : close_code::forbidden, x.whom->reason, {});
+        return disconnected{1};
+      },
       [](alarm) { turn{}.rang(); },
   };
 }
@@ -370,7 +423,8 @@ session_actor::behavior_type session(session_self* self, const services* parts, 
   });
   self->set_down_handler([](const caf::down_msg& x) {
     turn now;
-    if (now.state().box && x.source == now.state().box->address()) now.mailbox_gone();
+    const auto is = [&](const mailbox_actor& who) { return who && x.source == who->address(); };
+    if (is(now.state().box) || is(now.state().inbox)) now.mailbox_gone();
   });
   static const auto shared = make_behavior();
   return shared;

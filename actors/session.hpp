@@ -28,10 +28,12 @@ struct session_state {
   address user;
   identity who;
   client::connect request;
-  mailbox_actor box;  ///< null until attached
+  mailbox_actor box;    ///< null until attached
+  mailbox_actor inbox;  ///< where devices have mailboxes of their own: the user's; else null
   memberships channels;
-  std::optional<attached> hello;  ///< the mailbox's, while channels are still to answer
-  bool greeted = false, rings = false;
+  sequence floor;
+  server::counts counts;
+  bool greeted = false, rings = false, gone = false;
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };
 using session_self = caf::stateful_actor<session_state, on_lane<session_actor::base>>;

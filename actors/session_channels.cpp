@@ -82,7 +82,7 @@ void session_channels::subscribe(const client::subscribe& x) {
     return;
   }
   if (x.to.kind() != "topic" || !may_subscribe(x.to.id())) {
-    parts_.counts.foreign_refused.add();
+    parts_.counts.commands_forbidden.add();
     return reply_error(x.id, {ec::forbidden, "this channel is not to be subscribed to", "subscribe.address"});
   }
   if (state_.channels.subscribed() >= parts_.options.channels.session_topics_max)
@@ -156,7 +156,7 @@ std::optional<failure> session_channels::refused(const reader_refused& x) {
 }
 
 void session_channels::refuse_foreign(request_id id, const char* field) {
-  parts_.counts.foreign_refused.add();
+  parts_.counts.commands_forbidden.add();
   reply_error(id, {ec::forbidden, "not an address of this session", field});
 }
 

@@ -2,6 +2,7 @@
 #include "actors/shard.hpp"
 
 #include "actors/mailbox.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
 #include "runtime/number_text.hpp"
 #include "runtime/test_points.hpp"
@@ -143,19 +144,21 @@ public:
   }
 
   void hand_on(const attach& x) {
-    if (state_.draining || failed_too_often(x.user)) {
+    const bool by_device = acks_by_device(parts_.options.delivery);
+    const auto box = by_device ? device_box(x.user, x.device) : x.user;
+    if (state_.draining || state_.failures.is_spent(x.user, self_->clock().now(), parts_.options.delivery) ||
+        (by_device && state_.failures.is_spent(box, self_->clock().now(), parts_.options.delivery))) {
       const auto why =
           state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this user's mailbox failed repeatedly", {}};
       self_->send(caf::actor_cast<session_actor>(x.session), not_attached{why});
       return;
     }
-    auto& entry = box_of(x.user);
-    ++entry.sent;
-    self_->send(entry.box, x);
+    send_to(box_of(box), x);
+    if (by_device) send_to(box_of(x.user), x);
   }
 
   void hand_on(const attach_reader& x) {
-    if (state_.draining || failed_too_often(x.channel)) {
+    if (state_.draining || state_.failures.is_spent(x.channel, self_->clock().now(), parts_.options.delivery)) {
       const auto why = state_.draining ? failure{ec::stopping, "the server drains", {}} : failure{ec::internal, "this channel failed repeatedly", {}};
       self_->send(caf::actor_cast<session_actor>(x.session), reader_refused{x.channel, why});
       return;
@@ -168,23 +171,24 @@ public:
 
   void wake_overdue(const judge_expired& x) {
     if (state_.draining) return;
-    for (const auto& one : x.users) {
-      if (failed_too_often(one.user)) continue;
-      auto& entry = box_of(one.user);
-      ++entry.sent;
-      self_->send(entry.box, judge_expired{{one}});
-    }
+    for (const auto& one : x.users)
+      if (!state_.failures.is_spent(one.user, self_->clock().now(), parts_.options.delivery)) send_to(box_of(one.user), judge_expired{{one}});
+  }
+
+  void tell_inbox(const note_in_inbox& x) {
+    if (const auto found = state_.boxes.find(x.user); found != state_.boxes.end() && found->second.box) send_to(found->second, x);
   }
 
   void maybe_passivate(const offer_passivation& x) {
-    if (const auto* entry = state_.channels.find(x.user)) {
+    if (const auto* entry = state_.channels.find(x.box)) {
       if (entry->sent != x.seen || self_->current_sender() != entry->who) return;
       self_->send(entry->who, passivate{});
-      state_.channels.forget(x.user);
+      state_.channels.forget(x.box);
       return finish_drain();
     }
-    const auto found = state_.boxes.find(x.user);
+    const auto found = state_.boxes.find(x.box);
     if (found == state_.boxes.end() || found->second.sent != x.seen || self_->current_sender() != found->second.box) return;
+    if (found->second.devices && !found->second.devices->empty()) return;  // it goes after them
     self_->send(found->second.box, passivate{});
     forget(found);
     finish_drain();  // it may have been the last one, and its end is nobody's any more
@@ -197,9 +201,9 @@ public:
     }
     const auto owner = state_.owners.find(x.source);
     if (owner == state_.owners.end()) return;
-    const auto user = owner->second;
-    const auto found = state_.boxes.find(user);
-    if (x.reason && x.reason != caf::exit_reason::user_shutdown) note_failure("mailbox-failed", "user", user, x.reason);
+    const auto box = owner->second;
+    const auto found = state_.boxes.find(box);
+    if (x.reason && x.reason != caf::exit_reason::user_shutdown) note_failure("mailbox-failed", "user", box, x.reason);
     forget(found);
     finish_drain();
   }
@@ -209,7 +213,8 @@ public:
     state_.draining = true;
     state_.drain_asked_by = x.node;
     parts_.log.close_shard(state_.birth.id);
-    for (auto& [user, entry] : state_.boxes) self_->send(entry.box, drain{});
+    for (auto& [box, entry] : state_.boxes)
+      if (entry.box) self_->send(entry.box, drain{});
     for (const auto& [of, entry] : state_.channels.all()) self_->send(entry.who, drain{});
     save();
     finish_drain();
@@ -244,8 +249,8 @@ private:
 
   void deliver_outgoing() {
     for (auto* x : std::exchange(state_.touched, {})) {
-      ++x->sent;
-      self_->send(x->box, deliver{std::exchange(x->outgoing, {})});
+      deliver what{std::exchange(x->outgoing, {})};
+      if (x->box) send_to(*x, std::move(what));
     }
     if (!state_.channels.empty()) state_.channels.deliver_outgoing(self_);
   }
@@ -254,10 +259,10 @@ private:
   /// the store: all that the log holds now counts as pushed.
   void note_failure(std::string_view what, std::string_view kind, const address& of, const caf::error& why) {
     state_.takeover = std::max(state_.takeover, log_end());
-    note_death(of);
+    state_.failures.note(of, self_->clock().now(), parts_.options.delivery);
     ++state_.restarts;
     parts_.counts.actor_restarts.add();
-    log_line(log_level::error, "shard", what).with(kind, of.text()).with("why", caf::to_string(why));
+    log_line(log_level::error, "shard", what).with(kind, readable(of)).with("why", caf::to_string(why));
   }
 
   /// What it does not get from here is in the store, or will be.
@@ -265,12 +270,14 @@ private:
     const bool all_stored = parts_.store.shares_log();
     const auto known = sequence::before(parts_.log.generation(), all_stored ? state_.next_offset : state_.saved_offset);
     auto make = &channel;
-    auto who =
-        spawn_on(self_->system(), self_->where(), make, &parts_,
-                 channel_birth{of, known, state_.takeover, state_.deaths.contains(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
+    auto who = spawn_on(self_->system(), self_->where(), make, &parts_,
+                        channel_birth{of, known, state_.takeover, state_.failures.has(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
     self_->monitor(who);
     auto& entry = state_.channels.add(of, std::move(who));
-    hand_unsaved(entry, entry.who, of);
+    if (auto owed = unsaved_of(of); !owed.messages.empty()) {
+      ++entry.sent;
+      self_->send(entry.who, std::move(owed));
+    }
     return entry;
   }
 
@@ -294,31 +301,22 @@ private:
   }
 
   /// What the store may not have yet when a mailbox reads it. Without these the mailbox would take the next live message for the one that follows.
-  template <class Entry, class Handle>
-  void hand_unsaved(Entry& to, const Handle& who, const address& user) {
-    if (judges_itself()) return;  // they come to every mailbox that is there when they are stored
+  deliver unsaved_of(const address& to) const {
     deliver owed;
+    if (judges_itself()) return owed;  // they come to every mailbox that is there when they are stored
     for (const auto& m : state_.unsaved)
-      if (m->to == user) owed.messages.push_back(m);
-    if (owed.messages.empty()) return;
-    ++to.sent;
-    self_->send(who, std::move(owed));
+      if (m->to == to) owed.messages.push_back(m);
+    return owed;
   }
 
-  /// The message in hand is to blame. Once it has failed often enough the next life gives it up, so the count of deaths begins anew.
-  void note_death(const address& user) {
-    auto& times = state_.deaths[user];
-    times.push_back(self_->clock().now());
-    auto& suspect = state_.suspects[user];
-    if (!suspect) suspect = std::make_shared<suspicion>();
-    const auto seq = std::exchange(suspect->in_hand, {});
-    if (!seq) return;
-    auto found = std::find_if(suspect->blame.begin(), suspect->blame.end(), [&](const auto& x) { return x.first == seq; });
-    if (found == suspect->blame.end()) found = suspect->blame.insert(found, {seq, 0});
-    if (++found->second != parts_.options.delivery.poison_attempts) return;
-    times.clear();
-    times.push_back(self_->clock().now());
-    log_line(log_level::error, "shard", "poison-message").with("user", user.text()).with("seq", seq.value).with("action", "dead-lettered");
+  void hand_unsaved(shard_state::entry& to, const address& user) {
+    if (auto owed = unsaved_of(user); !owed.messages.empty()) send_to(to, std::move(owed));
+  }
+
+  template <class T>
+  void send_to(shard_state::entry& to, T&& what) {
+    ++to.sent;
+    self_->send(to.box, std::forward<T>(what));
   }
 
   /// The last seq that the log has given in this shard.
@@ -337,49 +335,67 @@ private:
       if (!state_.channels.empty()) state_.channels.pass(m);
       return;
     }
-    auto& entry = found->second;
-    if (entry.outgoing.empty()) state_.touched.push_back(&entry);
-    entry.outgoing.push_back(m);
+    add_outgoing(found->second, m);
+    if (!found->second.devices) return;
+    for (const auto& box : *found->second.devices) add_outgoing(state_.boxes.find(box)->second, m);
   }
 
-  shard_state::entry& box_of(const address& user) {
-    const auto found = state_.boxes.find(user);
-    if (found != state_.boxes.end()) return found->second;
-    auto make = &mailbox;
-    auto box = spawn_on(self_->system(), self_->where(), make, &parts_,
-                        mailbox_birth{user, state_.takeover, state_.deaths.contains(user), caf::actor_cast<shard_actor>(self_), state_.birth.writer,
-                                      suspect_of(user)});
-    self_->monitor(box);
-    state_.owners.emplace(box->address(), user);
-    parts_.counts.mailboxes.add(1);
-    auto& entry = state_.boxes.emplace(user, shard_state::entry{std::move(box), 0, {}}).first->second;
-    hand_unsaved(entry, entry.box, user);
+  void add_outgoing(shard_state::entry& to, const message_ptr& m) {
+    if (to.outgoing.empty()) state_.touched.push_back(&to);
+    to.outgoing.push_back(m);
+  }
+
+  /// @param box a user or, where devices have mailboxes, one of those: then the user's is there too
+  shard_state::entry& box_of(const address& box) {
+    const auto found = state_.boxes.find(box);
+    if (found != state_.boxes.end()) {
+      if (!found->second.box) begin_again(found->second, box);
+      return found->second;
+    }
+    auto& made = state_.boxes.emplace(box, shard_state::entry{start(box), 0, {}, {}}).first->second;
+    if (!device_of(box)) {
+      hand_unsaved(made, box);
+      return made;
+    }
+    const auto user = user_of(box);
+    auto& whole = box_of(user);  // entries move
+    if (!whole.devices) whole.devices = std::make_unique<std::vector<address>>();
+    whole.devices->push_back(box);
+    auto& entry = state_.boxes.find(box)->second;
+    hand_unsaved(entry, user);
     return entry;
   }
 
-  std::shared_ptr<suspicion> suspect_of(const address& user) const {
-    const auto found = state_.suspects.find(user);
-    return found == state_.suspects.end() ? nullptr : found->second;
+  void begin_again(shard_state::entry& whole, const address& user) {
+    whole.box = start(user);
+    hand_unsaved(whole, user);
+  }
+
+  mailbox_actor start(const address& box) {
+    auto make = &mailbox;
+    auto made = spawn_on(self_->system(), self_->where(), make, &parts_,
+                         mailbox_birth{user_of(box), box, state_.takeover, state_.failures.has(box), caf::actor_cast<shard_actor>(self_),
+                                       state_.birth.writer, state_.failures.suspect(box)});
+    self_->monitor(made);
+    state_.owners.emplace(made->address(), box);
+    parts_.counts.mailboxes.add(1);
+    return made;
   }
 
   void forget(decltype(shard_state::boxes)::iterator found) {
     state_.owners.erase(found->second.box->address());
-    state_.boxes.erase(found);
     parts_.counts.mailboxes.add(-1);
-  }
-
-  bool failed_too_often(const address& user) {
-    const auto found = state_.deaths.find(user);
-    if (found == state_.deaths.end()) return false;
-    auto& times = found->second;
-    const auto from = self_->clock().now() - parts_.options.delivery.mailbox_restart_window;
-    while (!times.empty() && times.front() < from) times.pop_front();
-    if (times.empty()) {
-      state_.deaths.erase(found);
-      state_.suspects.erase(user);
-      return false;
+    if (found->second.devices && !found->second.devices->empty()) {
+      found->second.box = nullptr;
+      found->second.sent = 0;
+      return;
     }
-    return times.size() >= parts_.options.delivery.mailbox_restarts_max;
+    const auto box = found->first;
+    state_.boxes.erase(found);
+    if (!device_of(box)) return;
+    const auto whole = state_.boxes.find(user_of(box));
+    std::erase(*whole->second.devices, box);
+    if (whole->second.devices->empty() && !whole->second.box) state_.boxes.erase(whole);
   }
 
   static dead_letter dead_letter_of(const logged& record) {
@@ -437,6 +453,9 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
       [=](const judge_expired& x) {
         turn{self, *parts}.wake_overdue(x);
       },
+      [=](const note_in_inbox& x) {
+        turn{self, *parts}.tell_inbox(x);
+      },
       [=](const shard_saved& x) {
         turn{self, *parts}.saved(x);
       },
@@ -450,8 +469,8 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         turn{self, *parts}.rang();
       },
       [=](const look_at_mailbox& x) -> caf::result<mailbox_report> {
-        const auto found = self->state.boxes.find(x.user);
-        if (found != self->state.boxes.end()) return self->delegate(found->second.box, x);
+        const auto found = self->state.boxes.find(x.box);
+        if (found != self->state.boxes.end() && found->second.box) return self->delegate(found->second.box, x);
         return mailbox_report{};
       },
       [=](look) -> caf::result<actor_report> {

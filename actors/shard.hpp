@@ -5,6 +5,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
 #include "actors/mailbox.hpp"
+#include "actors/restart_budget.hpp"
 #include "actors/services.hpp"
 #include "actors/shard_channels.hpp"
 #include "runtime/origin_filter.hpp"
@@ -14,6 +15,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <deque>
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -32,17 +34,19 @@ struct shard_state {
   static inline const char* name = "shard";
 
   struct entry {
-    mailbox_actor box;
+    mailbox_actor box;                  ///< null only where it failed, or is gone, before those of devices
     std::uint64_t sent = 0;             ///< delivers and attaches
     std::vector<message_ptr> outgoing;  ///< of the batch in hand
+    /// Of a user whose devices have mailboxes of their own: names of those that are here. Null in other entries. The entry stays as long as there are any, since
+    /// messages find them here.
+    std::unique_ptr<std::vector<address>> devices{};
   };
 
   shard_birth birth;
   boost::unordered_flat_map<address, entry, std::hash<address>> boxes;  ///< a lookup costs two cache misses; entries move when it grows
   std::unordered_map<caf::actor_addr, address> owners;
   shard_channels channels;
-  std::unordered_map<address, std::deque<steady_time>> deaths;       ///< recent restarts of a mailbox or channel that failed
-  std::unordered_map<address, std::shared_ptr<suspicion>> suspects;  ///< of mailboxes that failed and whose deaths are still counted
+  restart_budget failures;
   std::vector<entry*> touched;
   origin_filter origins;
   sequence takeover;  ///< the log's end when this shard was opened, or a mailbox died: what may have been pushed before

@@ -36,7 +36,7 @@ writer_actor::behavior_type writer(writer_self* self, const services* parts) {
   return {
       [=](const save_cursor& x) {
         auto& state = self->state;
-        state.next.cursors.push_back(x.record);
+        if (!x.inbox_only) state.next.cursors.push_back(x.record);
         if (x.inbox) state.next.inboxes.push_back(*x.inbox);
         state.next.dead.insert(state.next.dead.end(), x.dead.begin(), x.dead.end());
         if (seeded_bug("receipt-before-durable")) {

@@ -138,7 +138,8 @@ void client_pool::open(std::size_t index) {
       "GET /v1/ws HTTP/1.1\r\nHost: " + options_.host + ":" + std::to_string(options_.port) +
       "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
       "Sec-WebSocket-Protocol: doorstep.v1\r\n";
-  if (!options_.token_in_frame) request += "Authorization: Bearer " + make_token(options_.secret, "b" + std::to_string(index), expires_at_) + "\r\n";
+  if (!options_.token_in_frame)
+    request += "Authorization: Bearer " + make_token(options_.secret, "b" + std::to_string(options_.first_user + index), expires_at_) + "\r\n";
   me.out = request + "\r\n";
 }
 
@@ -194,7 +195,8 @@ std::size_t client_pool::upgraded(std::size_t index, std::string_view bytes) {
   }
   clients_[index].where = stage::greeting;
   std::string hello = "{\"id\":1,\"connect\":{";
-  if (options_.token_in_frame) hello += "\"token\":\"" + make_token(options_.secret, "b" + std::to_string(index), expires_at_) + "\"";
+  if (options_.token_in_frame)
+    hello += "\"token\":\"" + make_token(options_.secret, "b" + std::to_string(options_.first_user + index), expires_at_) + "\"";
   say(opcode::text, hello + "}}");
   return end + 4;
 }
@@ -250,8 +252,8 @@ void client_pool::text(std::size_t index, std::string_view lines) {
   ++counts_.message_frames;
   if (!options_.acks) return;
   std::array<char, 128> ack;
-  const int size =
-      std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", index, static_cast<unsigned long long>(highest_seq));
+  const int size = std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", options_.first_user + index,
+                                 static_cast<unsigned long long>(highest_seq));
   say(opcode::text, {ack.data(), static_cast<std::size_t>(size)});
   ++counts_.acks;
 }

@@ -19,6 +19,7 @@ struct client_options {
   std::uint16_t port = 8000;
   std::string secret;
   std::size_t users = 10000;
+  std::size_t first_user = 0;  ///< the number of the first one
   std::size_t connects_per_second = 3000;
   bool token_in_frame = false;  ///< in the connect object instead of the upgrade request
   bool acks = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The load generator: connects N clients, publishes to them through Kafka in an open loop, and says what the server under test used a
-// message. Two threads: this one serves all the sockets, the publisher's keeps the millisecond. Workloads: W1, W1b (--burst), W3.
+// message. Two threads: this one serves all the sockets, the publisher's keeps the millisecond. Workloads: W1, W1b (--burst), W3, and
+// the visits of bench/offline.py.
 #include "bench/client_pool.hpp"
 #include "bench/process_stat.hpp"
 #include "bench/publisher.hpp"
@@ -128,6 +129,13 @@ void run_idle(const load_options& options, client_pool& clients, double alone, r
   judge_machine(from, to, out);
 }
 
+/// Everybody comes, acks what is there, and goes.
+void run_visit(const load_options& options, client_pool& clients, report& out) {
+  if (!clients.connect_up_to(options.clients.users)) out.spoil("only " + std::to_string(clients.counts().live) + " clients connected");
+  clients.serve(options.seconds * second_ns);
+  out.add("messages", "messages delivered", static_cast<double>(clients.counts().messages), 0);
+}
+
 bool wait_for(client_pool& clients, int seconds, const std::function<bool()>& done) {
   for (const std::int64_t end = bench::now_ns() + seconds * second_ns; !done() && bench::now_ns() < end;) clients.serve(second_ns / 100);
   return done();
@@ -214,12 +222,14 @@ void run_unicast(const load_options& options, client_pool& clients, bench::ledge
 }
 
 void add_options(CLI::App& app, load_options& x) {
-  app.add_option("workload", x.workload, "W1 (unicast), W1b (the same in bursts of 10), W3 (idle)")->check(CLI::IsMember({"W1", "W1b", "W3"}));
+  app.add_option("workload", x.workload, "W1 (unicast), W1b (the same in bursts of 10), W3 (idle), visit (come, ack what is there, go)")
+      ->check(CLI::IsMember({"W1", "W1b", "W3", "visit"}));
   app.add_option("--connect", x.connect, "host:port of the server's public port");
   app.add_option("--secret", x.clients.secret, "the server's HS256 secret");
   app.add_option("--kafka", x.records.brokers, "bootstrap servers");
   app.add_option("--topic", x.records.topic, "the topic to publish to");
   app.add_option("--users", x.clients.users, "clients, each one user");
+  app.add_option("--first-user", x.clients.first_user, "the number of the first one, of a visit");
   app.add_option("--rate", x.records.rate, "messages a second");
   app.add_option("--burst", x.records.burst, "messages to one user in a row");
   app.add_option("--payload", x.records.payload_bytes, "bytes a payload");
@@ -256,7 +266,9 @@ int main(int argc, char** argv) {
     bench::histogram latency;
     client_pool clients(options.clients, book, latency);
     const double alone = options.workload == "W3" ? measure_alone(options, clients) : 0;
-    if (connect_all(options, clients, out)) {
+    if (options.workload == "visit") {
+      run_visit(options, clients, out);
+    } else if (connect_all(options, clients, out)) {
       if (options.workload == "W3") {
         run_idle(options, clients, alone, out);
       } else {

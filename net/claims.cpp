@@ -56,6 +56,18 @@ std::optional<failure> judge_times(const json::object& claims, const auth_config
   return {};
 }
 
+/// One of those that are allowed, where any are named (RFC 7519, 4.1.1 and 4.1.3).
+bool is_one_of(const json::value* claim, const std::vector<std::string>& allowed, bool may_be_list) {
+  if (allowed.empty()) return true;
+  const auto fits = [&](const json::value& x) {
+    const auto* text = x.if_string();
+    return text != nullptr && std::find(allowed.begin(), allowed.end(), std::string_view(text->data(), text->size())) != allowed.end();
+  };
+  if (claim == nullptr) return false;
+  const auto* list = may_be_list ? claim->if_array() : nullptr;
+  return list != nullptr ? std::any_of(list->begin(), list->end(), fits) : fits(*claim);
+}
+
 result<std::vector<std::string>> names_at(const json::value& claims, const std::string& path) {
   const auto* found = claim_at(claims, path);
   if (found == nullptr || found->is_null()) return std::vector<std::string>{};
@@ -93,6 +105,8 @@ result<std::vector<std::string>> names_in(const json::value& claim, const std::s
 result<identity> read_claims(const json::value& claims, const auth_config& settings, unix_ms now) {
   identity who;
   if (auto wrong = judge_times(claims.get_object(), settings, now, who)) return *wrong;
+  if (!is_one_of(claims.get_object().if_contains("iss"), settings.issuers, false)) return refused("the token is not of one of auth.issuers");
+  if (!is_one_of(claims.get_object().if_contains("aud"), settings.audiences, true)) return refused("the token is not for one of auth.audiences");
   const auto* user = claim_at(claims, settings.user_claim);
   if (!user || !user->is_string()) return refused("the token has no text claim " + settings.user_claim);
   who.user = std::string(user->get_string());

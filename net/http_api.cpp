@@ -2,9 +2,12 @@
 // One table of paths for the internal port, and the CloudEvents HTTP binding (docs/protocol.md, Publishing).
 #include "net/http_api.hpp"
 
+#include "net/admin_api.hpp"
 #include "net/dead_letters_api.hpp"
+#include "net/internal_caller.hpp"
 #include "net/native_codec.hpp"
 #include "net/site.hpp"
+#include "net/tickets_api.hpp"
 
 #include <boost/beast/http/verb.hpp>
 #include <boost/url/parse.hpp>
@@ -150,41 +153,42 @@ void show_mailbox(site& at, const http_request& request, http_reply done) {
   at.look.mailbox(user, as_document(std::move(done)));
 }
 
-void reload(site& at, const http_request&, http_reply done) {
-  at.look.reload([done = std::move(done)](result<std::string> found) {
-    if (found) return done({200, "application/json", std::move(*found), {}});
-    done(found.error().code == ec::bad_config ? problem_answer(422, found.error()) : problem_answer(found.error()));
-  });
-}
-
 /// A path of the internal port. One that ends in '/' stands for everything below it.
 struct route {
   std::string_view path;
   http::verb method;
-  bool needs_key;
+  std::optional<key_scope> scope;  ///< none: everybody may
+  const char* action;              ///< for the audit; null: it is not written down
   void (*answer)(site&, const http_request&, http_reply);
 };
 
+constexpr auto publishes = key_scope::publish, looks = key_scope::read, administers = key_scope::admin;
+constexpr std::nullopt_t anybody = std::nullopt;
+constexpr std::string_view tickets_path = "/v1/tickets";
+
 constexpr route routes[] = {
-    {"/v1/events", http::verb::post, true, publish},
-    {"/v1/actors", http::verb::get, true, [](site& at, const http_request&, http_reply done) { at.look.actors(as_document(std::move(done))); }},
-    {"/v1/mailboxes/", http::verb::get, true, show_mailbox},
-    {"/v1/dead-letters", http::verb::get, true, list_dead_letters},
-    {"/v1/dead-letters/requeue", http::verb::post, true, requeue_dead_letters},
-    {"/v1/dead-letters/purge", http::verb::post, true, purge_dead_letters},
-    {"/v1/dead-letters/", http::verb::get, true, show_dead_letter},
-    {"/v1/admin/reload", http::verb::post, true, reload},
-    {"/metrics", http::verb::get, false,
+    {"/v1/events", http::verb::post, publishes, nullptr, publish},
+    {tickets_path, http::verb::post, publishes, nullptr, nullptr},  // see answer_internal
+    {"/v1/actors", http::verb::get, looks, nullptr,
+     [](site& at, const http_request&, http_reply done) { at.look.actors(as_document(std::move(done))); }},
+    {"/v1/mailboxes/", http::verb::get, looks, nullptr, show_mailbox},
+    {"/v1/dead-letters", http::verb::get, looks, nullptr, list_dead_letters},
+    {"/v1/dead-letters/requeue", http::verb::post, administers, "requeue", requeue_dead_letters},
+    {"/v1/dead-letters/purge", http::verb::post, administers, "purge", purge_dead_letters},
+    {"/v1/dead-letters/", http::verb::get, looks, nullptr, show_dead_letter},
+    {"/v1/admin/reload", http::verb::post, administers, "reload", reload},
+    {"/v1/admin/disconnect", http::verb::post, administers, "disconnect", disconnect_clients},
+    {"/metrics", http::verb::get, anybody, nullptr,
      [](site& at, const http_request&, http_reply done) {
        at.look.refresh_metrics();
        done({200, "text/plain; version=0.0.4; charset=utf-8", at.numbers.text(), {}});
      }},
-    {"/health/live", http::verb::get, false,
+    {"/health/live", http::verb::get, anybody, nullptr,
      [](site&, const http_request&, http_reply done) {
        done({200, "application/json", "{\"live\":true}", {}});
      }},
-    {"/health/ready", http::verb::get, false, [](site& at, const http_request&, http_reply done) { done(readiness(at)); }},
-    {"/health/startup", http::verb::get, false,
+    {"/health/ready", http::verb::get, anybody, nullptr, [](site& at, const http_request&, http_reply done) { done(readiness(at)); }},
+    {"/health/startup", http::verb::get, anybody, nullptr,
      [](site& at, const http_request&, http_reply done) {
        const bool started = at.look.started();
        done({started ? 200u : 503u, "application/json", started ? "{\"started\":true}" : "{\"started\":false}", {}});
@@ -226,21 +230,33 @@ http_answer problem_answer(unsigned status, const failure& why) {
 
 http_answer problem_answer(const failure& why) { return problem_answer(status_of(why.code), why); }
 
-std::optional<http_answer> refuse_internal_early(const site& at, const http_request& head) {
+std::optional<http_answer> refuse_internal_early(const site& at, const http_request& head, const connection_facts& facts) {
   const auto* to = route_of(head);
-  if (to == nullptr || !to->needs_key || at.keys.contains(bearer_of(text(head, http::field::authorization)))) return {};
-  return problem_answer({ec::unauthorized, "an API key is needed: Authorization: Bearer <key>", "authorization"});
+  if (to == nullptr || !to->scope) return {};
+  const auto caller = caller_of(at, head, facts);
+  if (!caller) return problem_answer({ec::unauthorized, "an API key is needed: Authorization: Bearer <key>", "authorization"});
+  if (!caller->scopes.allow(*to->scope)) return problem_answer({ec::forbidden, "this key does not allow it", "authorization"});
+  return {};
 }
 
-void answer_internal(site& at, const http_request& request, http_reply done) {
+void answer_internal(site& at, const http_request& request, const connection_facts& facts, http_reply done) {
   const auto* to = route_of(request);
   if (to == nullptr) return done(problem_answer({ec::not_found, "nothing is at this path", {}}));
-  if (auto refused = refuse_internal_early(at, request)) return done(std::move(*refused));
+  if (auto refused = refuse_internal_early(at, request, facts)) return done(std::move(*refused));
   if (!method_fits(request.method(), to->method)) return done(not_allowed(to->method == http::verb::get ? "GET, HEAD" : "POST"));
+  if (to->path == tickets_path) {
+    std::string user;
+    auto made = make_ticket_for(at, request, user);
+    const auto caller = caller_of(at, request, facts);
+    if (caller && caller->scopes.allow(administers)) done = audited("ticket", *caller, facts, "user:" + user, std::move(done));
+    return done(std::move(made));
+  }
+  if (to->action != nullptr)
+    if (const auto caller = caller_of(at, request, facts)) done = audited(to->action, *caller, facts, request.body(), std::move(done));
   to->answer(at, request, std::move(done));
 }
 
-http_answer answer_public(const site& at, const http_request& request) {
+http_answer answer_public(site& at, const http_request& request) {
   const auto path = path_of(request);
   if (path == "/v1/ws") {
     if (request.method() != http::verb::get) return not_allowed("GET");
@@ -248,6 +264,7 @@ http_answer answer_public(const site& at, const http_request& request) {
     made.headers.push_back({"Upgrade", "websocket"});
     return made;
   }
+  if (path == tickets_path) return make_own_ticket(at, request);
   const auto* file = at.settings.demo.enabled && at.assets ? at.assets(path) : nullptr;
   if (file == nullptr) return problem_answer({ec::not_found, "nothing is at this path", {}});
   if (!method_fits(request.method(), http::verb::get)) return not_allowed("GET, HEAD");

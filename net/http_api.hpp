@@ -35,11 +35,13 @@ using http_reply = std::function<void(http_answer)>;
 http_answer problem_answer(const failure& why);
 http_answer problem_answer(unsigned status, const failure& why);
 
-/// A refusal that needs no body to be read: no valid key.
-std::optional<http_answer> refuse_internal_early(const site& at, const http_request& head);
+struct connection_facts;
+
+/// A refusal that needs no body to be read: no valid key, or one that does not allow this.
+std::optional<http_answer> refuse_internal_early(const site& at, const http_request& head, const connection_facts& facts);
 /// Answers once, from any thread, possibly before it returns.
-void answer_internal(site& at, const http_request& request, http_reply done);
+void answer_internal(site& at, const http_request& request, const connection_facts& facts, http_reply done);
 /// Everything on the public port but the upgrade of /v1/ws.
-http_answer answer_public(const site& at, const http_request& request);
+http_answer answer_public(site& at, const http_request& request);
 
 }  // namespace doorstep

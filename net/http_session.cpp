@@ -3,9 +3,10 @@
 #include "net/http_session.hpp"
 
 #include "net/upgrade.hpp"
-#include "net/ws_session.hpp"
+#include "net/ws_stream.hpp"
 
 #include <boost/asio/write.hpp>
+#include <boost/beast/core/stream_traits.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -63,7 +64,8 @@ struct travelling_socket {
 
 }  // namespace
 
-http_session::http_session(std::shared_ptr<site> of, desk& here, tcp_socket socket, connection_slot slot, bool is_public)
+template <class Socket>
+http_session<Socket>::http_session(std::shared_ptr<site> of, desk& here, Socket socket, connection_slot slot, bool is_public)
     : site_(std::move(of)),
       desk_(here),
       socket_(std::move(socket)),
@@ -73,32 +75,48 @@ http_session::http_session(std::shared_ptr<site> of, desk& here, tcp_socket sock
   ++desk_.sockets;
 }
 
-http_session::~http_session() { --desk_.sockets; }
-
-void http_session::start() {
-  if (site_->stopped) return drop();
-  boost::system::error_code ignored;  // the client may be gone already; the first read says so
-  socket_.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-  read_head();
+template <class Socket>
+http_session<Socket>::~http_session() {
+  --desk_.sockets;
 }
 
-void http_session::wait_until(steady_time when) {
+template <class Socket>
+void http_session<Socket>::start() {
+  if (site_->stopped) return drop();
+  boost::system::error_code ignored;  // the client may be gone already; the first read says so
+  boost::beast::get_lowest_layer(socket_).set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+  if constexpr (is_tls) {
+    wait_until(steady_clock::now() + site_->settings.http.request_timeout);
+    socket_.async_handshake(boost::asio::ssl::stream_base::server, [me = this->shared_from_this()](const boost::system::error_code& error) {
+      if (error || me->state_ == state::gone) return me->drop();
+      if (!me->is_public_) me->common_name_ = common_name_of(me->socket_);
+      me->read_head();
+    });
+  } else {
+    read_head();
+  }
+}
+
+template <class Socket>
+void http_session<Socket>::wait_until(steady_time when) {
   deadline_ = when;
   desk_.timers.set(*this, when);
 }
 
-void http_session::read_head() {
+template <class Socket>
+void http_session<Socket>::read_head() {
   state_ = state::reading;
   wait_until(steady_clock::now() + site_->settings.http.request_timeout);
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(site_->settings.http.header_bytes_max));
   parser_->body_limit(is_public_ ? public_body_max : site_->settings.internal.body_bytes_max);
   http::async_read_header(socket_, buffer_, *parser_,
-                          [me = shared_from_this()](const boost::system::error_code& error, std::size_t) { me->on_head(error); });
+                          [me = this->shared_from_this()](const boost::system::error_code& error, std::size_t) { me->on_head(error); });
 }
 
 /// Answers what HTTP itself refuses. @returns true when there is nothing more to do with the request.
-bool http_session::is_over(const boost::system::error_code& error) {
+template <class Socket>
+bool http_session<Socket>::is_over(const boost::system::error_code& error) {
   if (state_ == state::gone) return true;
   if (!error) return false;
   keep_ = false;
@@ -115,30 +133,33 @@ bool http_session::is_over(const boost::system::error_code& error) {
   return true;
 }
 
-void http_session::on_head(const boost::system::error_code& error) {
+template <class Socket>
+void http_session<Socket>::on_head(const boost::system::error_code& error) {
   if (is_over(error)) return;
   if (parser_->is_done()) return on_request();
   if (!is_public_) {
-    if (auto refused = refuse_internal_early(*site_, parser_->get())) {
+    if (auto refused = refuse_internal_early(*site_, parser_->get(), facts())) {
       keep_ = false;  // its body stays unread
       return respond(std::move(*refused));
     }
   }
   if (!boost::beast::iequals(parser_->get()[http::field::expect], "100-continue")) return read_body();
   out_ = "HTTP/1.1 100 Continue\r\n\r\n";
-  boost::asio::async_write(socket_, boost::asio::buffer(out_), [me = shared_from_this()](const boost::system::error_code& failed, std::size_t) {
+  boost::asio::async_write(socket_, boost::asio::buffer(out_), [me = this->shared_from_this()](const boost::system::error_code& failed, std::size_t) {
     if (failed || me->state_ == state::gone) return me->drop();
     me->read_body();
   });
 }
 
-void http_session::read_body() {
-  http::async_read(socket_, buffer_, *parser_, [me = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+template <class Socket>
+void http_session<Socket>::read_body() {
+  http::async_read(socket_, buffer_, *parser_, [me = this->shared_from_this()](const boost::system::error_code& error, std::size_t) {
     if (!me->is_over(error)) me->on_request();
   });
 }
 
-void http_session::on_request() {
+template <class Socket>
+void http_session<Socket>::on_request() {
   const auto& request = parser_->get();
   site_->numbers.http_requests.add();
   keep_ = request.keep_alive();
@@ -150,53 +171,65 @@ void http_session::on_request() {
   state_ = state::answering;
   const auto exchange = ++exchange_;
   wait_until(steady_clock::now() + site_->settings.internal.append_timeout);
-  held_ = shared_from_this();
+  held_ = this->shared_from_this();
   // The answer may come on any thread, and this object must not die there: it is looked up again at home.
-  answer_internal(*site_, request, [me = weak_from_this(), &home = desk_.where, exchange](http_answer what) {
+  answer_internal(*site_, request, facts(), [me = this->weak_from_this(), &home = desk_.where, exchange](http_answer what) {
     home.post([me, exchange, what = std::move(what)]() mutable {
       if (auto here = me.lock()) here->answered(exchange, std::move(what));
     });
   });
 }
 
-void http_session::upgrade() {
-  if (auto refused = refuse_upgrade(*site_, parser_->get(), buffer_.size() != 0)) {
+template <class Socket>
+void http_session<Socket>::upgrade() {
+  if (auto refused = refuse_upgrade(*site_, parser_->get(), buffer_.size() != 0, slot_.is_one_too_many())) {
     site_->numbers.sessions_refused.add();
     keep_ = false;
     return respond(std::move(*refused));
   }
-  auto credentials = credentials_of(*site_, parser_->get());
-  loop* home = credentials.who ? site_->door.home_of(credentials.who->user) : nullptr;
+  auto shown = credentials_of(*site_, parser_->get());
+  loop* home = shown.who && !is_tls ? site_->door.home_of(shown.who->user) : nullptr;
   auto& there = home ? site_->desk_of(*home) : desk_;
   state_ = state::gone;
   desk_.timers.remove(*this);
   if (&there == &desk_) {
-    std::make_shared<ws_session>(site_, desk_, std::move(socket_), std::move(slot_), std::move(credentials))->start(parser_->get());
+    make_ws_session(site_, desk_, std::move(socket_), std::move(slot_), std::move(shown))->start(parser_->get());
     return;
   }
-  there.where.post([at = site_, &there, socket = travelling_socket(socket_), slot = std::move(slot_), credentials = std::move(credentials),
-                    request = parser_->release()]() mutable {
-    tcp_socket arrived(there.where.io());
-    boost::system::error_code error;
-    arrived.assign(socket.protocol, socket.handle, error);
-    if (error) return;  // the descriptor is closed by its owner
-    socket.handle = -1;
-    std::make_shared<ws_session>(at, there, std::move(arrived), std::move(slot), std::move(credentials))->start(request);
-  });
+  if constexpr (!is_tls) {
+    there.where.post([at = site_, &there, socket = travelling_socket(socket_), slot = std::move(slot_), shown = std::move(shown),
+                      request = parser_->release()]() mutable {
+      tcp_socket arrived(there.where.io());
+      boost::system::error_code error;
+      arrived.assign(socket.protocol, socket.handle, error);
+      if (error) return;  // the descriptor is closed by its owner
+      socket.handle = -1;
+      make_ws_session(at, there, std::move(arrived), std::move(slot), std::move(shown))->start(request);
+    });
+  }
 }
 
-void http_session::answered(std::uint32_t exchange, http_answer what) {
+template <class Socket>
+connection_facts http_session<Socket>::facts() const {
+  boost::system::error_code gone;
+  const auto peer = boost::beast::get_lowest_layer(socket_).remote_endpoint(gone);
+  return {common_name_, gone ? std::string() : peer.address().to_string()};
+}
+
+template <class Socket>
+void http_session<Socket>::answered(std::uint32_t exchange, http_answer what) {
   if (state_ == state::answering && exchange == exchange_) respond(std::move(what));
 }
 
-void http_session::respond(http_answer what) {
+template <class Socket>
+void http_session<Socket>::respond(http_answer what) {
   if (what.status >= 400) site_->numbers.http_refused.add();
   if (site_->draining) keep_ = keep_ && !is_public_;
   state_ = state::writing;
   held_.reset();  // the write holds it now, or whoever called
   wait_until(steady_clock::now() + site_->settings.http.request_timeout);
   out_ = response_text(what, keep_, parser_->get().method() != http::verb::head);
-  boost::asio::async_write(socket_, boost::asio::buffer(out_), [me = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+  boost::asio::async_write(socket_, boost::asio::buffer(out_), [me = this->shared_from_this()](const boost::system::error_code& error, std::size_t) {
     if (error || me->state_ == state::gone) return me->drop();
     std::string().swap(me->out_);
     if (!me->keep_) return me->linger();
@@ -206,22 +239,28 @@ void http_session::respond(http_answer what) {
 }
 
 /// Closing with unread bytes in the socket would reset it, and the client could lose the answer: they are read for a while.
-void http_session::linger() {
+template <class Socket>
+void http_session<Socket>::linger() {
   if (state_ != state::lingering) {
     state_ = state::lingering;
     wait_until(steady_clock::now() + linger_time);
+    if constexpr (is_tls) {  // says so, and waits for the client to say the same
+      socket_.async_shutdown([me = this->shared_from_this()](const boost::system::error_code&) { me->drop(); });
+      return;
+    }
     boost::system::error_code ignored;  // already closed by the client
-    socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+    boost::beast::get_lowest_layer(socket_).shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
     out_.resize(16 * 1024);
   }
-  socket_.async_read_some(boost::asio::buffer(out_), [me = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
+  socket_.async_read_some(boost::asio::buffer(out_), [me = this->shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
     me->discarded_ += bytes;
     if (error || me->state_ == state::gone || me->discarded_ > linger_bytes_max) return me->drop();
     me->linger();
   });
 }
 
-steady_time http_session::due(steady_time now) {
+template <class Socket>
+steady_time http_session<Socket>::due(steady_time now) {
   if (now < deadline_) return deadline_;
   if (state_ != state::answering) return drop(), now;
   ++exchange_;
@@ -229,14 +268,18 @@ steady_time http_session::due(steady_time now) {
   return deadline_;
 }
 
-void http_session::drop() {
+template <class Socket>
+void http_session<Socket>::drop() {
   if (state_ == state::gone) return;
   state_ = state::gone;
   desk_.timers.remove(*this);
   slot_.give_back();
   held_.reset();
   boost::system::error_code ignored;  // closing what the other side closed already
-  socket_.close(ignored);
+  boost::beast::get_lowest_layer(socket_).close(ignored);
 }
+
+template class http_session<tcp_socket>;
+template class http_session<tls_socket>;
 
 }  // namespace doorstep

@@ -154,6 +154,7 @@ struct writer {
     out += ",\"ping_interval_ms\":";
     append_number(out, static_cast<std::uint64_t>(x.ping_interval.count()));
     if (x.expires_at) out += ",\"expires_at\":" + std::to_string(*x.expires_at);
+    if (!x.info.empty()) out += ",\"info\":" + x.info;
     out += "}}";
   }
   void operator()(const server::push& x) const { append_push(out, x); }
@@ -253,8 +254,12 @@ std::string_view name(close_code x) {
     case close_code::ping_timeout: return "ping-timeout";
     case close_code::connect_timeout: return "connect-timeout";
     case close_code::token_expired: return "token-expired";
+    case close_code::too_many_devices: return "too-many-devices";
     case close_code::internal_error: return "internal-error";
     case close_code::too_many_frames: return "too-many-frames";
+    case close_code::too_many_connections: return "too-many-connections";
+    case close_code::try_later: return "try-later";
+    case close_code::disconnected: return "disconnected";
     case close_code::bad_token: return "bad-token";
     case close_code::protocol_error: return "protocol-error";
     case close_code::forbidden: return "forbidden";

@@ -46,13 +46,14 @@ using command = std::variant<connect, ack, nack, mark, history, refresh, ping, p
 /// Close codes: 3000-3499 the client should reconnect, 3500-3999 it should not (docs/protocol.md).
 enum class close_code : std::uint16_t {
   too_large = 1009, going_away = 1012, slow_client = 3000, ping_timeout = 3001, connect_timeout = 3002, token_expired = 3003, internal_error = 3004, too_many_frames = 3005,
-  bad_token = 3500, protocol_error = 3501, forbidden = 3503,
+  too_many_connections = 3006, try_later = 3007, disconnected = 3008,
+  bad_token = 3500, protocol_error = 3501, forbidden = 3503, too_many_devices = 3505,
 };
 std::string_view name(close_code x);
 inline bool may_reconnect(close_code x) { return x != close_code::too_large && static_cast<int>(x) < 3500; }
 
 namespace server {
-struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; };
+struct connected { request_id id = 0; std::string session, user; seq_by_address addresses; std::size_t window = 0; milliseconds ack_timeout{}, ping_interval{}; std::optional<std::int64_t> expires_at; std::string info{}; };
 /// One delivery of one message.
 struct push { message_ptr what; std::uint32_t attempt = 1; bool redelivered = false; };
 struct receipt { request_id id = 0; seq_by_address up_to; std::vector<std::string> ids; };

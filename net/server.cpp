@@ -67,6 +67,12 @@ void run_there(loop& where, F work) {
     if (where.io().stopped()) return;
 }
 
+std::string address_of(const tcp_socket& socket) {
+  boost::system::error_code gone;
+  const auto peer = socket.remote_endpoint(gone);
+  return gone ? std::string() : peer.address().to_string();
+}
+
 }  // namespace
 
 struct http_server::impl {
@@ -119,6 +125,16 @@ bool http_server::impl::retry_later(const boost::system::error_code& error, void
   return true;
 }
 
+/// The stream that this port speaks, on a socket that was accepted.
+void begin_session(const std::shared_ptr<site>& at, desk& there, tcp_socket socket, connection_slot slot, bool is_public) {
+  const auto believed = at->trusted();
+  const auto& tls = is_public ? believed->public_tls : believed->internal_tls;
+  if (tls)
+    std::make_shared<http_session<tls_socket>>(at, there, tls_socket(std::move(socket), *tls), std::move(slot), is_public)->start();
+  else
+    std::make_shared<http_session<tcp_socket>>(at, there, std::move(socket), std::move(slot), is_public)->start();
+}
+
 void http_server::impl::accept_public() {
   auto& there = *at->desks[next_desk++ % at->desks.size()];
   public_door.async_accept(there.where.io(), [this, &there](const boost::system::error_code& error, tcp_socket socket) {
@@ -126,8 +142,9 @@ void http_server::impl::accept_public() {
     // Over connections_max there is room for as many again as can be told so; beyond that a socket is closed at once.
     const auto limit = at->settings.http.connections_max;
     if (!error && at->connections.load(std::memory_order_relaxed) < limit + limit / 8 + 16) {
-      there.where.post([at = at, &there, socket = std::move(socket), slot = connection_slot(at)]() mutable {
-        std::make_shared<http_session>(at, there, std::move(socket), std::move(slot), true)->start();
+      connection_slot slot(at, at->settings.http.connections_per_address_max == 0 ? std::string() : address_of(socket));
+      there.where.post([at = at, &there, socket = std::move(socket), slot = std::move(slot)]() mutable {
+        begin_session(at, there, std::move(socket), std::move(slot), true);
       });
     } else if (!error) {
       at->numbers.sessions_refused.add();
@@ -139,7 +156,7 @@ void http_server::impl::accept_public() {
 void http_server::impl::accept_internal() {
   internal_door.async_accept(home.io(), [this](const boost::system::error_code& error, tcp_socket socket) {
     if (retry_later(error, &impl::accept_internal)) return;
-    if (!error) std::make_shared<http_session>(at, *at->desks.front(), std::move(socket), connection_slot(), false)->start();
+    if (!error) begin_session(at, *at->desks.front(), std::move(socket), connection_slot(), false);
     if (internal_door.is_open()) accept_internal();
   });
 }
@@ -153,12 +170,15 @@ http_server::~http_server() { stop(); }
 result<void> http_server::start() {
   auto& x = *impl_;
   auto& here = *x.at;
-  here.tokens = token_verifier::open(here.settings.auth);
-  here.keys = key_ring::open(here.settings.internal);
-  if (!here.tokens.has_secret())
-    log_line(log_level::warn, "server", "no-token-secret").with("effect", "every client is refused until auth.hs256_secret is set");
-  if (here.keys.empty())
+  auto believed = trust::open(here.settings);
+  if (!believed) return believed.error();
+  if (!here.settings.auth.knows_anybody())
+    log_line(log_level::warn, "server", "no-token-keys").with("effect", "every client is refused until [auth] names a secret, keys, or a hook");
+  if ((*believed)->keys.empty())
     log_line(log_level::warn, "server", "no-api-keys").with("effect", "nobody can publish over HTTP until internal.api_keys is set");
+  here.use(std::move(*believed));
+  if (!here.settings.auth.jwks_url.empty()) here.jwks = std::make_unique<jwks_fetcher>(here.settings.auth, here.numbers);
+  if (!here.settings.auth.hook_url.empty()) here.hook = std::make_unique<connect_hook>(here.settings.auth, here.numbers);
   if (auto ok = x.listen(x.public_door, here.settings.http.listen, "http.listen"); !ok) return ok;
   if (auto ok = x.listen(x.internal_door, here.settings.internal.listen, "internal.listen"); !ok) {
     boost::system::error_code ignored;
@@ -178,6 +198,20 @@ result<void> http_server::start() {
       .with("public", x.public_door.local_endpoint().port())
       .with("internal", x.internal_door.local_endpoint().port());
   return {};
+}
+
+result<std::function<void()>> http_server::prepare_reload(const config& next) {
+  auto believed = trust::open(next);
+  if (!believed) return believed.error();
+  const auto now = impl_->at->trusted();
+  if (now && (!(*believed)->public_tls != !now->public_tls || !(*believed)->internal_tls != !now->internal_tls)) {
+    // Whether a port speaks TLS is settled at the start; what a reload names instead counts from the next one on.
+    auto kept = std::make_shared<trust>(**believed);
+    if (!kept->public_tls != !now->public_tls) kept->public_tls = now->public_tls;
+    if (!kept->internal_tls != !now->internal_tls) kept->internal_tls = now->internal_tls;
+    *believed = std::move(kept);
+  }
+  return std::function<void()>([at = impl_->at, next = std::move(*believed)] { at->use(next); });
 }
 
 std::uint16_t http_server::public_port() const { return impl_->public_port; }
@@ -208,6 +242,8 @@ void http_server::stop() {
   x.is_stopped = true;
   x.at->draining = true;
   x.at->stopped = true;
+  if (x.at->jwks) x.at->jwks->stop();
+  if (x.at->hook) x.at->hook->stop();
   if (!x.started) return;
   run_there(x.home, [&x] {
     boost::system::error_code ignored;  // they may be closed already

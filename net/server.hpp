@@ -38,6 +38,8 @@ public:
 
   /// @returns ec::unavailable that names the address which cannot be had, ec::bad_config for a secret or key file.
   result<void> start();
+  /// Reads keys and certificates again, as `next` names them. @returns what puts them in force, or ec::bad_config: nothing has changed. Any thread.
+  result<std::function<void()>> prepare_reload(const config& next);
   std::uint16_t public_port() const;
   std::uint16_t internal_port() const;
   /// No new client and no new event; health, metrics and open sessions go on.

@@ -36,7 +36,15 @@ void desk::give_back(std::string&& buffer) {
 }
 
 site::site(const config& x, std::vector<loop*> loops, front_door& d, intake& i, inspection& l, metrics& n, asset_finder a)
-    : settings(x), door(d), in(i), look(l), numbers(n), assets(std::move(a)) {
+    : settings(x),
+      door(d),
+      in(i),
+      look(l),
+      numbers(n),
+      assets(std::move(a)),
+      tickets(x.auth.tickets_max),
+      users(settings.ws),
+      addresses(x.http.connections_per_address_max) {
   for (auto* one : loops) desks.push_back(std::make_unique<desk>(*one));
 }
 
@@ -46,7 +54,18 @@ desk& site::desk_of(const loop& home) {
   return *desks.front();
 }
 
-connection_slot::connection_slot(std::shared_ptr<site> of) : of_(std::move(of)) {
+std::shared_ptr<const trust> site::trusted() const {
+  const std::lock_guard lock(mutex_);
+  return trusted_;
+}
+
+void site::use(std::shared_ptr<const trust> next) {
+  const std::lock_guard lock(mutex_);
+  trusted_.swap(next);
+}
+
+connection_slot::connection_slot(std::shared_ptr<site> of, const std::string& ip) : of_(std::move(of)) {
+  address_ = of_->addresses.join(ip);
   of_->connections.fetch_add(1, std::memory_order_relaxed);
   of_->numbers.connections.add(1);
 }
@@ -55,6 +74,7 @@ connection_slot& connection_slot::operator=(connection_slot&& other) noexcept {
   if (this != &other) {
     give_back();
     of_ = std::move(other.of_);
+    address_ = std::move(other.address_);
   }
   return *this;
 }
@@ -63,6 +83,7 @@ void connection_slot::give_back() {
   if (!of_) return;
   of_->connections.fetch_sub(1, std::memory_order_relaxed);
   of_->numbers.connections.add(-1);
+  address_.reset();
   of_.reset();
 }
 

@@ -49,6 +49,14 @@ struct dead_letter_filter {
   bool requeued_too = false;
 };
 
+/// Whose sessions an operator ends.
+struct disconnect_request {
+  std::string kind;  ///< "user", "role", "group" or "session"
+  std::string name;
+  std::string reason;      ///< for the client
+  bool may_return = true;  ///< else it is told not to come back
+};
+
 /// Looks, and what an operator does with dead letters: each answers with a JSON document.
 class inspection {
 public:
@@ -60,7 +68,8 @@ public:
   virtual void dead_letter(std::string id, answer done) = 0;                     ///< GET /v1/dead-letters/<id>
   virtual void requeue_dead_letters(dead_letter_filter which, answer done) = 0;  ///< ec::unsupported: one that cannot be
   virtual void purge_dead_letters(dead_letter_filter which, answer done) = 0;
-  virtual void reload(answer done) = 0;  ///< POST /v1/admin/reload; ec::bad_config: nothing has changed
+  virtual void disconnect(disconnect_request whom, answer done) = 0;  ///< POST /v1/admin/disconnect: {"disconnected":2}
+  virtual void reload(answer done) = 0;                               ///< POST /v1/admin/reload; ec::bad_config: nothing has changed
   /// GET /health/ready: the reasons why not, empty when ready. Any thread, does not block.
   virtual std::vector<std::string> not_ready() const = 0;
   virtual bool started() const = 0;  ///< GET /health/startup

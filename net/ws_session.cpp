@@ -4,46 +4,24 @@
 
 #include "runtime/log.hpp"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/websocket/option.hpp>
-#include <boost/beast/websocket/rfc6455.hpp>
-
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace doorstep {
 namespace {
 
-namespace websocket = boost::beast::websocket;
-namespace http = boost::beast::http;
 using std::chrono::steady_clock;
 
 constexpr milliseconds close_patience{2000};    ///< for the client's half of the closing handshake
 constexpr milliseconds farewell_patience{250};  ///< for the end of the stream, once both halves are done
 constexpr std::size_t more_bytes = 8 * 1024;    ///< read at once of a frame that did not fit the first chunk
 
-std::string text_of(const boost::asio::ip::tcp::endpoint& x) {
-  const auto host = x.address().to_string();
-  return (x.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(x.port());
-}
-
-/// A close frame's reason holds at most 123 bytes, cut between characters.
-std::string_view close_reason(std::string_view text) {
-  if (text.size() <= 123) return text;
-  std::size_t end = 123;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end);
-}
-
 }  // namespace
 
-ws_session::ws_session(std::shared_ptr<site> of, desk& here, tcp_socket socket, connection_slot slot, upgrade_credentials credentials)
-    : site_(std::move(of)), desk_(here), slot_(std::move(slot)), credentials_(std::move(credentials)), heard_(steady_clock::now()) {
-  boost::system::error_code ignored;  // the client may be gone already; the first read says so
-  const auto peer = socket.remote_endpoint(ignored);
-  if (!ignored) remote_ = text_of(peer);
-  socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-  ws_.emplace(std::move(socket));
+ws_session::ws_session(std::shared_ptr<site> of, desk& here, connection_slot slot, credentials shown)
+    : site_(std::move(of)), desk_(here), slot_(std::move(slot)), entering_(std::make_unique<entering>()), heard_(steady_clock::now()) {
+  entering_->shown = std::move(shown);
   ++desk_.sockets;
   deadline_ = heard_ + site_->settings.ws.connect_timeout;
 }
@@ -53,51 +31,43 @@ ws_session::~ws_session() = default;
 void ws_session::start(const http_request& upgrade) {
   if (site_->stopped) return drop();
   desk_.timers.set(*this, deadline_);
-  ws_->auto_fragment(false);
-  ws_->text(true);
-  // The limit is ours to watch (on_read): Beast's own would send 1009 without the disconnect object. Its stays as a far stop.
-  ws_->read_message_max(0);
-  ws_->control_callback([this](websocket::frame_type kind, boost::beast::string_view) {
-    heard_ = steady_clock::now();
-    if (kind == websocket::frame_type::close) return on_close_frame();
-    if (state_ < state::closing && !take_rate(heard_)) close(close_code::too_many_frames, "too many frames a second", milliseconds{0});
-  });
-  if (site_->settings.ws.compression) {
-    websocket::permessage_deflate deflate;
-    deflate.server_enable = true;
-    ws_->set_option(deflate);
-  }
-  if (upgrade.count(http::field::sec_websocket_protocol) != 0)
-    ws_->set_option(
-        websocket::stream_base::decorator([](websocket::response_type& answer) { answer.set(http::field::sec_websocket_protocol, "doorstep.v1"); }));
   ++operations_;
-  ws_->async_accept(upgrade, [me = shared_from_this()](const boost::system::error_code& error) {
-    --me->operations_;
-    if (error || me->state_ == state::gone) return me->drop();
-    if (me->state_ == state::accepting) me->state_ = state::waiting;
-    if (!me->credentials_.refusal.empty()) {
-      me->site_->numbers.tokens_refused.add();
-      me->close(close_code::bad_token, me->credentials_.refusal, milliseconds{0});
-    }
-    me->read();
-    me->flush();
-  });
+  accept(upgrade);
+}
+
+void ws_session::on_accepted(const boost::system::error_code& error) {
+  --operations_;
+  if (error || state_ == state::gone) return drop();
+  if (state_ == state::accepting) state_ = state::waiting;
+  if (!entering_->shown.refusal.empty()) {
+    site_->numbers.tokens_refused.add();
+    close(close_code::bad_token, entering_->shown.refusal, milliseconds{0});
+  }
+  read();
+  flush();
+}
+
+void ws_session::on_control(bool is_close) {
+  heard_ = steady_clock::now();
+  if (is_close) return on_close_frame();
+  if (state_ < state::closing && !take_rate(heard_, 0)) close(close_code::too_many_frames, "too many frames a second", milliseconds{0});
 }
 
 void ws_session::read() {
   if (state_ >= state::closing) return;  // closing reads for itself
+  if (state_ == state::judging) {
+    entering_->is_read_held = true;
+    return;
+  }
   ++operations_;
-  const auto done = [me = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
-    --me->operations_;
-    me->on_read(error, bytes);
-  };
-  if (inbox_.empty()) return ws_->async_read_some(boost::asio::buffer(chunk_), done);
+  if (inbox_.empty()) return read_into(chunk_.data(), chunk_.size());
   const auto have = inbox_.size();
   inbox_.resize(have + more_bytes);
-  ws_->async_read_some(boost::asio::buffer(inbox_.data() + have, more_bytes), done);
+  read_into(inbox_.data() + have, more_bytes);
 }
 
 void ws_session::on_read(const boost::system::error_code& error, std::size_t bytes) {
+  --operations_;
   if (state_ == state::gone) return finish_operation();
   if (error) return state_ == state::closing && close_sent_ ? finish_operation() : drop();
   if (state_ >= state::closing) return;
@@ -107,7 +77,7 @@ void ws_session::on_read(const boost::system::error_code& error, std::size_t byt
   if (whole.size() > site_->settings.ws.frame_bytes_max) {
     site_->numbers.frames_refused.add();
     close(close_code::too_large, "a frame is over " + std::to_string(site_->settings.ws.frame_bytes_max) + " bytes", milliseconds{0});
-  } else if (ws_->is_message_done()) {
+  } else if (is_whole()) {
     heard_ = steady_clock::now();
     on_frame(whole);
     std::string().swap(inbox_);
@@ -131,8 +101,12 @@ void ws_session::part() {
   if (handler_) desk_.where.post([handler = std::exchange(handler_, nullptr)] { handler->closed(); });
 }
 
-bool ws_session::take_rate(steady_time now) {
-  const auto per_second = static_cast<std::int64_t>(std::max<std::size_t>(site_->settings.ws.frames_per_second_max, 1));
+bool ws_session::take_rate(steady_time now, std::size_t bytes) {
+  const auto& limits = site_->settings.ws;
+  if (share_ &&
+      (!share_->frames.take(1, limits.frames_per_second_per_user_max, now) || !share_->bytes.take(bytes, limits.bytes_per_second_per_user_max, now)))
+    return false;
+  const auto per_second = static_cast<std::int64_t>(std::max<std::size_t>(limits.frames_per_second_max, 1));
   const auto one = std::chrono::nanoseconds(1'000'000'000 / per_second);
   rate_ = std::max(rate_, now) + one;  // when the bucket would be full again; two seconds' worth fit
   return rate_ - now <= 2 * per_second * one;
@@ -140,12 +114,11 @@ bool ws_session::take_rate(steady_time now) {
 
 void ws_session::on_frame(std::string_view text) {
   site_->numbers.frames_in.add();
-  if (!take_rate(heard_)) {
+  if (!take_rate(heard_, text.size())) {
     site_->numbers.frames_refused.add();
-    return close(close_code::too_many_frames, "over " + std::to_string(site_->settings.ws.frames_per_second_max) + " frames a second",
-                 milliseconds{0});
+    return close(close_code::too_many_frames, "more frames or bytes a second than this server takes", milliseconds{0});
   }
-  if (!ws_->got_text()) {
+  if (!is_text()) {
     site_->numbers.frames_refused.add();
     return close(close_code::protocol_error, "frames must be text", milliseconds{0});
   }
@@ -168,6 +141,9 @@ void ws_session::handle(std::vector<client::command> commands) {
     if (state_ >= state::closing) return;
     if (auto* first = std::get_if<client::connect>(&x)) {
       on_first(std::move(*first));
+      if (state_ != state::judging) continue;
+      entering_->rest.assign(std::make_move_iterator(&x + 1), std::make_move_iterator(commands.data() + commands.size()));
+      return;
     } else if (std::holds_alternative<client::pong>(x)) {
       // that the client lives is noted already
     } else if (state_ != state::connected) {
@@ -193,48 +169,92 @@ void ws_session::handle(std::vector<client::command> commands) {
 
 void ws_session::on_first(client::connect request) {
   if (state_ == state::connected) return close(close_code::protocol_error, "connect was sent twice", milliseconds{0});
-  if (!credentials_.given) {
-    auto who = request.token.empty() ? result<identity>(failure{ec::unauthorized, "no token was given", {}})
-                                     : site_->tokens.verify(request.token, wall_now());
-    if (!who) {
-      site_->numbers.tokens_refused.add();
-      return close(close_code::bad_token, who.error().detail, milliseconds{0});
-    }
-    credentials_.who = std::move(*who);
-  }
+  auto shown = std::move(entering_->shown);
+  if (!shown.shows_something()) shown.token = std::move(request.token);
   request.token.clear();
+  const auto device = request.device;
+  entering_->request = std::move(request);
+  state_ = state::judging;
+  held_ = shared_from_this();
+  admit(*site_, std::move(shown), device, remote_, [me = weak_from_this(), &home = desk_.where](admitted what) {
+    if (home.is_here()) {
+      if (const auto here = me.lock()) here->on_judged(std::move(what));
+      return;
+    }
+    // It must not die on another thread: it is looked up again at home.
+    home.post([me, what = std::move(what)]() mutable {
+      if (const auto here = me.lock()) here->on_judged(std::move(what));
+    });
+  });
+}
+
+void ws_session::on_judged(admitted what) {
+  if (state_ != state::judging) return;  // closed meanwhile
+  held_.reset();                         // whoever called holds it
+  state_ = state::waiting;
+  const auto entered = std::move(entering_);
+  const auto refuse = [&](close_code code, std::string why, milliseconds delay) {
+    close(code, std::move(why), delay);
+    if (entered->is_read_held) read();
+  };
+  if (!what.who) return refuse(what.code, std::move(what.why), milliseconds{0});
+  if (site_->users.is_used() && !(share_ = site_->users.join(what.who->user))) {
+    site_->numbers.sessions_denied.add();
+    return refuse(close_code::too_many_connections, "ws.connections_per_user_max is reached", milliseconds{0});
+  }
   handler_ = site_->door.open(shared_from_this(), desk_.where);
   if (!handler_) {
     site_->numbers.sessions_refused.add();
     const auto spread = static_cast<std::uint64_t>(std::max<std::int64_t>(site_->settings.runtime.reconnect_spread.count(), 0));
-    return close(close_code::going_away, "the server restarts", milliseconds(desk_.random() % (spread + 1)));
+    return refuse(close_code::going_away, "the server restarts", milliseconds(desk_.random() % (spread + 1)));
   }
   state_ = state::connected;
-  auto who = std::exchange(credentials_, {}).who.value();
-  user_ = who.user;
-  expires(who);
-  handler_->connected(std::move(request), std::move(who));
+  user_ = what.who->user;
+  expires(*what.who);
+  const auto who = *what.who;
+  handler_->connected(std::move(entered->request), std::move(*what.who));
+  // Whom an operator denied since it was judged: the sessions that were to be ended may have been told before this one was among them.
+  if (site_->denied.has(who, steady_clock::now())) return refuse(close_code::forbidden, "this user is denied", milliseconds{0});
+  if (!entered->rest.empty()) handle(std::move(entered->rest));
+  if (entered->is_read_held) read();
 }
 
 void ws_session::on_refresh(client::refresh request) {
-  auto who = site_->tokens.verify(request.token, wall_now());
-  if (!who) {
-    site_->numbers.tokens_refused.add();
-    append_event(out(), server::error{request.id, who.error()});
+  if (std::exchange(refreshing_, true)) {
+    append_event(out(), server::error{request.id, {ec::queue_full, "a refresh is under way", {}}});
     return sent();
   }
-  if (who->user != user_) {
-    append_event(out(), server::error{request.id, {ec::forbidden, "the token is another user's", {}}});
-    return sent();
+  credentials shown;
+  shown.token = std::move(request.token);
+  if (shown.token.empty()) shown.refusal = "no token was given";
+  admit(*site_, std::move(shown), {}, remote_, [me = weak_from_this(), id = request.id, &home = desk_.where](admitted what) {
+    home.post([me, id, what = std::move(what)]() mutable {
+      if (const auto here = me.lock()) here->on_refresh_judged(id, std::move(what));
+    });
+  });
+}
+
+void ws_session::on_refresh_judged(request_id id, admitted what) {
+  refreshing_ = false;
+  if (state_ != state::connected) return;
+  if (what.who && what.who->user == user_) {
+    expires(*what.who);
+    return handler_->refreshed(id, std::move(*what.who));
   }
-  expires(*who);
-  handler_->refreshed(request.id, std::move(*who));
+  if (what.who) {
+    append_event(out(), server::error{id, {ec::forbidden, "the token is another user's", {}}});
+  } else if (what.code == close_code::try_later) {
+    append_event(out(), server::error{id, {ec::unavailable, std::move(what.why), {}}});
+  } else {
+    append_event(out(), server::error{id, {what.code == close_code::forbidden ? ec::forbidden : ec::unauthorized, std::move(what.why), {}}});
+  }
+  sent();
 }
 
 void ws_session::expires(const identity& who) {
   expiry_ = steady_time::max();
   if (who.expires_at) {
-    const auto left = site_->tokens.end_of(*who.expires_at).value - wall_now().value;
+    const auto left = site_->trusted()->tokens.end_of(*who.expires_at).value - wall_now().value;
     if (left < std::int64_t{10} * 365 * 24 * 3600 * 1000) expiry_ = steady_clock::now() + milliseconds(left);
   }
   desk_.timers.set(*this, std::min(expiry_, heard_ + site_->settings.ws.ping_interval));
@@ -245,6 +265,7 @@ steady_time ws_session::due(steady_time now) {
   switch (state_) {
     case state::accepting:
     case state::waiting:
+    case state::judging:
       if (now < deadline_) return deadline_;
       if (state_ == state::accepting) return drop(), now;
       site_->numbers.sessions_refused.add();
@@ -312,6 +333,7 @@ void ws_session::sent() {
 
 void ws_session::close(close_code code, std::string reason, milliseconds delay) {
   if (state_ >= state::closing) return;
+  const auto alive = std::exchange(held_, nullptr);
   log_line(log_level::debug, "session", "closing").with("remote", remote_).with("code", static_cast<int>(code)).with("reason", name(code));
   const bool accepted = state_ != state::accepting;
   state_ = state::closing;
@@ -334,46 +356,47 @@ void ws_session::flush() {
     in_flight_ = std::move(filling_);
     filling_ = std::string();
     ++operations_;
-    ws_->async_write(boost::asio::buffer(in_flight_), [me = shared_from_this()](const boost::system::error_code& error, std::size_t bytes) {
-      --me->operations_;
-      me->writing_ = false;
-      me->desk_.give_back(std::move(me->in_flight_));
-      me->in_flight_ = std::string();
-      if (error || me->state_ == state::gone) return me->drop();
-      me->site_->numbers.frames_out.add();
-      me->site_->numbers.bytes_out.add(static_cast<double>(bytes));
-      me->flush();
-    });
+    write_out(in_flight_);
     return;
   }
   if (state_ != state::closing || close_sent_) return;
   close_sent_ = true;
   ++operations_;
-  const auto reason = close_reason(reason_);
-  const websocket::close_reason farewell(static_cast<websocket::close_code>(code_), boost::beast::string_view(reason.data(), reason.size()));
-  ws_->async_close(farewell, [me = shared_from_this()](const boost::system::error_code&) {
-    --me->operations_;
-    me->drop();
-  });
+  say_goodbye(code_, reason_);
+}
+
+void ws_session::on_written(const boost::system::error_code& error, std::size_t bytes) {
+  --operations_;
+  writing_ = false;
+  desk_.give_back(std::move(in_flight_));
+  in_flight_ = std::string();
+  if (error || state_ == state::gone) return drop();
+  site_->numbers.frames_out.add();
+  site_->numbers.bytes_out.add(static_cast<double>(bytes));
+  flush();
+}
+
+void ws_session::on_closed() {
+  --operations_;
+  drop();
 }
 
 void ws_session::drop() {
+  const auto alive = std::exchange(held_, nullptr);
   if (state_ != state::gone) {
     state_ = state::gone;
     desk_.timers.remove(*this);
-    if (ws_) {
-      boost::system::error_code ignored;  // closing what the other side closed already
-      ws_->next_layer().close(ignored);
-    }
+    close_socket();
     slot_.give_back();
+    share_.reset();
     part();
   }
   finish_operation();
 }
 
 void ws_session::finish_operation() {
-  if (state_ != state::gone || operations_ != 0 || !ws_) return;
-  ws_.reset();
+  if (state_ != state::gone || operations_ != 0 || !has_stream()) return;
+  let_go();
   --desk_.sockets;
   std::string().swap(filling_);
   std::string().swap(inbox_);

@@ -144,9 +144,12 @@ public:
     if (auto wrong = secrets()) return wrong;
     if (out_.delivery.retry_max < out_.delivery.retry_base)
       return wrong_value("delivery.retry_max", "delivery.retry_max is less than delivery.retry_base");
+    if (out_.delivery.device_ttl < 2 * out_.delivery.passivate_after)
+      return wrong_value("delivery.device_ttl", "delivery.device_ttl is less than twice delivery.passivate_after");
     if (out_.http.listen == out_.internal.listen && !out_.http.listen.ends_with(":0")) {
       return wrong_value("internal.listen", "internal.listen is the same as http.listen");
     }
+    if (auto wrong = certificates()) return wrong;
     if (auto wrong = sources()) return wrong;
     if (auto wrong = mirror()) return wrong;
     return routes();
@@ -245,6 +248,22 @@ private:
   problem secrets() {
     if (auto wrong = hs256_secret()) return wrong;
     if (auto wrong = store_uri()) return wrong;
+    if (auto wrong = key_files()) return wrong;
+    return api_keys();
+  }
+
+  problem key_files() {
+    const std::string path = "auth.key_files";
+    for (const auto& file : out_.auth.key_files) {
+      std::string text;
+      if (auto wrong = secret_text(path, file, text)) return wrong;
+      if (text.empty()) return wrong_value(path, path + ": " + in_quotes(file) + " is empty");
+      out_.auth.keys.push_back(std::move(text));
+    }
+    return std::nullopt;
+  }
+
+  problem api_keys() {
     if (out_.internal.api_keys_file.empty()) return std::nullopt;
     const std::string path = "internal.api_keys_file";
     std::string text;
@@ -256,7 +275,7 @@ private:
       auto key = rest.substr(0, end);
       rest.remove_prefix(std::min(end + 1, rest.size()));
       while (!key.empty() && (key.back() == '\r' || key.back() == ' ')) key.remove_suffix(1);
-      if (key.empty()) continue;
+      if (key.empty() || key.front() == '#') continue;
       if (const auto wrong = set_option(*which, checked, 0, std::vector<std::string>{std::string(key)})) {
         return wrong_value(path, path + ": a key in " + in_quotes(out_.internal.api_keys_file) + " cannot be used: " + *wrong);
       }
@@ -333,6 +352,21 @@ private:
     const auto& [where, inside] = made.error();
     if (where.at.line == 0) return wrong_value("routing.fallback", where.what);
     return bad({layer::file, "", where.at, where.at}, place_inside(text_, where.at, inside), where.what);
+  }
+
+  problem certificates() const {
+    const auto in_pairs = [this](const std::string& section, const std::string& certificate, const std::string& key) -> problem {
+      if (certificate.empty() == key.empty()) return std::nullopt;
+      const auto path = section + (key.empty() ? ".tls_certificate" : ".tls_key");
+      return wrong_value(path, section + ".tls_certificate and " + section + ".tls_key are given together or not at all");
+    };
+    if (auto wrong = in_pairs("http", out_.http.tls_certificate, out_.http.tls_key)) return wrong;
+    if (auto wrong = in_pairs("internal", out_.internal.tls_certificate, out_.internal.tls_key)) return wrong;
+    if (!out_.internal.tls_client_ca.empty() && out_.internal.tls_certificate.empty())
+      return wrong_value("internal.tls_client_ca", "internal.tls_client_ca needs internal.tls_certificate");
+    if (!out_.internal.tls_clients.empty() && out_.internal.tls_client_ca.empty())
+      return wrong_value("internal.tls_clients", "internal.tls_clients needs internal.tls_client_ca");
+    return std::nullopt;
   }
 
   problem sources() {

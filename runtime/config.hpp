@@ -21,12 +21,17 @@ struct http_config {
   std::size_t connections_max = 16384;               ///< within the 20,000 descriptors that many machines allow
   std::size_t header_bytes_max = 16 * 1024;
   milliseconds request_timeout{10'000};
+  std::size_t connections_per_address_max = 0;  ///< 0 = no limit
+  std::string tls_certificate, tls_key;         ///< PEM files; empty = plain TCP
 };
 
 struct internal_config {
   std::string listen = "127.0.0.1:9000";
-  std::vector<std::string> api_keys;
-  std::string api_keys_file;  ///< one key a line
+  std::vector<std::string> api_keys;  ///< as runtime/api_key.hpp reads them
+  std::string api_keys_file;          ///< one such key a line
+  std::string tls_certificate, tls_key;
+  std::string tls_client_ca;             ///< clients must show a certificate of one of these
+  std::vector<std::string> tls_clients;  ///< "scopes name": whom a certificate's common name stands for
   std::size_t body_bytes_max = 4 * 1024 * 1024;
   std::size_t batch_events_max = 10000;
   milliseconds append_timeout{10'000};
@@ -40,15 +45,45 @@ struct ws_config {
   std::size_t frames_per_second_max = 100;  ///< a client's, averaged over one second with a burst of twice as many
   std::size_t write_queue_bytes_max = 1024 * 1024;
   bool compression = false;
+  std::size_t connections_per_user_max = 0;  ///< of all connections of a user together, as the next two; 0 = no limit
+  std::size_t frames_per_second_per_user_max = 0;
+  std::size_t bytes_per_second_per_user_max = 0;
 };
 
 struct auth_config {
   std::string hs256_secret;
   std::string hs256_secret_file;
-  std::string user_claim = "sub";  ///< as the next two, a name or a JSON Pointer
+  std::vector<std::string> keys;  ///< PEM, JWK or JWK set; load_config() adds the contents of key_files
+  std::vector<std::string> key_files;
+  std::string jwks_url;
+  milliseconds jwks_refresh{10 * 60'000};
+  milliseconds jwks_refresh_min{10'000};  ///< between two fetches, whatever tokens ask for
+  milliseconds jwks_timeout{5'000};
+  std::vector<std::string> algorithms = {"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"};
+  std::vector<std::string> issuers, audiences;  ///< none = not looked at
+  std::string user_claim = "sub";               ///< as the next two, a name or a JSON Pointer
   std::string roles_claim = "roles";
   std::string groups_claim = "groups";
   milliseconds leeway{30'000};
+  std::string cookie;  ///< its name; empty = no tokens from cookies
+  milliseconds ticket_ttl{30'000};
+  std::size_t tickets_max = 10'000;
+  bool anonymous = false;
+  std::vector<std::string> anonymous_roles;
+  std::vector<std::string> deny;  ///< "user:x", "role:x", "group:x"
+  std::string hook_url;           ///< empty = nobody is asked
+  std::string hook_authorization;
+  std::vector<std::string> hook_headers;
+  milliseconds hook_timeout{2'000};
+  milliseconds hook_cache_ttl{0};
+  std::size_t hook_cache_max = 10'000;
+  std::size_t hook_queue_max = 1'000;
+  std::string hook_on_failure = "deny";
+
+  /// Whether anybody at all could come in.
+  bool knows_anybody() const {
+    return anonymous || !hs256_secret.empty() || !keys.empty() || !key_files.empty() || !jwks_url.empty() || !hook_url.empty();
+  }
 };
 
 struct delivery_config {
@@ -59,10 +94,13 @@ struct delivery_config {
   milliseconds receipt_delay{3'000};  ///< receipts nobody asked for by id ride on the next push, at latest after this
   milliseconds ack_linger{2'000};     ///< how long acks without a request id wait for company before the cursor is written
   milliseconds passivate_after{60'000};
-  std::size_t backlog_max = 256;  ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
-  std::string order = "window";   ///< or "strict": one in flight, or "latest": the newest of a key
-  std::size_t max_attempts = 0;   ///< 0 = never given up
-  milliseconds ttl{0};            ///< 0 = none
+  std::size_t backlog_max = 256;   ///< messages a mailbox keeps in memory beyond the window before it reads them from the store instead
+  std::string order = "window";    ///< or "strict": one in flight, or "latest": the newest of a key
+  std::string ack_scope = "user";  ///< or "device": a cursor a device
+  milliseconds device_ttl{std::chrono::hours{24 * 30}};
+  std::size_t devices_max = 16;  ///< of one user
+  std::size_t max_attempts = 0;  ///< 0 = never given up
+  milliseconds ttl{0};           ///< 0 = none
   milliseconds expiry_interval{60'000};
   std::size_t mailbox_messages_max = 0;  ///< 0 = no limit
   std::size_t mailbox_bytes_max = 0;     ///< of attributes and data; 0 = no limit
@@ -71,6 +109,8 @@ struct delivery_config {
   std::size_t mailbox_restarts_max = 5;  ///< of one mailbox in mailbox_restart_window
   milliseconds mailbox_restart_window{60'000};
 };
+
+inline bool acks_by_device(const delivery_config& x) { return x.ack_scope == "device"; }
 
 struct channels_config {
   std::string start = "latest";            ///< or "earliest", "last 20"

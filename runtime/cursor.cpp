@@ -61,6 +61,23 @@ void cursor::close_gaps(const std::vector<sequence>& unacked, sequence known) {
   above_ = std::move(joined);
 }
 
+cursor common_part(const cursor& a, const cursor& b) {
+  const auto ranges_of = [](const cursor& x) {
+    std::vector<sequence_range> all{{{}, x.floor()}};
+    all.insert(all.end(), x.above().begin(), x.above().end());
+    return all;
+  };
+  const auto left = ranges_of(a), right = ranges_of(b);
+  std::vector<sequence_range> common;
+  for (auto x = left.begin(), y = right.begin(); x != left.end() && y != right.end(); x->upto < y->upto ? ++x : ++y) {
+    const sequence_range both{std::max(x->after, y->after), std::min(x->upto, y->upto)};
+    if (both.after < both.upto) common.push_back(both);
+  }
+  auto out = cursor::with_ranges({}, common);
+  if (!out.above().empty() && !out.above().front().after) out.raise(sequence{out.above().front().upto});
+  return out;
+}
+
 std::vector<sequence_range> unacked_ranges(const cursor& x) {
   std::vector<sequence_range> out;
   auto after = x.floor();

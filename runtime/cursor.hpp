@@ -38,6 +38,9 @@ private:
   std::vector<sequence_range> above_;
 };
 
+/// What both say is acked.
+cursor common_part(const cursor& a, const cursor& b);
+
 /// Where a cursor says nothing: above its floor and outside its holes. The last range has no end.
 std::vector<sequence_range> unacked_ranges(const cursor& x);
 
@@ -49,13 +52,16 @@ struct push_horizon {
   bool operator==(const push_horizon&) const = default;
 };
 
-/// One user's document in the store. Every field is monotone, so writing it again, or an older one late, is refused by `version`.
+/// One mailbox's document in the store: a user's or, where devices have cursors of their own, a device's (runtime/devices). Every field is monotone, so writing it again, or an older one late, is refused by `version`.
 struct cursor_record {
-  address user;
+  address user;  ///< or device_box()
   cursor acked;
   push_horizon horizon;
   sequence read_upto;         ///< of records written before there was an inbox record: everything up to here was read; 0 since
   std::uint64_t version = 0;  ///< rises with each write of this document
+  // of a device
+  unix_ms seen{};    ///< when it was last connected, about; 0: there is no such device
+  sequence since{};  ///< nothing up to here was ever owed to it
 };
 
 }  // namespace doorstep

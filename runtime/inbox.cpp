@@ -28,8 +28,9 @@ std::vector<sequence_range> outside(const inbox_record& x, std::span<const inbox
   return out;
 }
 
-constexpr std::array unread_marks{inbox_mark::read, inbox_mark::archived, inbox_mark::expired, inbox_mark::dead};
-constexpr std::array unseen_marks{inbox_mark::seen, inbox_mark::read, inbox_mark::archived, inbox_mark::expired, inbox_mark::dead};
+constexpr std::array unread_marks{inbox_mark::read, inbox_mark::archived, inbox_mark::expired, inbox_mark::dead, inbox_mark::superseded};
+constexpr std::array unseen_marks{inbox_mark::seen,    inbox_mark::read, inbox_mark::archived,
+                                  inbox_mark::expired, inbox_mark::dead, inbox_mark::superseded};
 
 }  // namespace
 
@@ -41,6 +42,7 @@ std::string_view name(inbox_mark x) {
     case inbox_mark::archived: return "archived";
     case inbox_mark::expired: return "expired";
     case inbox_mark::dead: return "dead";
+    case inbox_mark::superseded: return "superseded";
   }
   return "unknown";
 }
@@ -208,20 +210,23 @@ void inbox::forget(unsigned slot) {
   std::erase_if(replies_, of_slot);
 }
 
-void inbox::delivered(sequence floor, unix_ms now) {
+void inbox::delivered(sequence floor, unix_ms now) { delivered({}, floor, now); }
+
+void inbox::delivered(sequence after, sequence upto, unix_ms now) {
   auto& marks = record_[inbox_mark::delivered];
-  if (!marks.cover({}, floor, now)) return;
+  if (!marks.cover(after, upto, now)) return;
   marks.coarsen(ranges_kept);
   dirty_ = true;
 }
 
-void inbox::left(sequence seq, dead_reason reason, unix_ms now) {
-  const auto mark = reason == dead_reason::expired ? inbox_mark::expired : inbox_mark::dead;
-  if (!record_[mark].cover({seq.value - 1}, seq, now)) return;
+void inbox::left(sequence seq, inbox_mark as, unix_ms now) {
+  auto& marks = record_[as];
+  if (!marks.cover({seq.value - 1}, seq, now)) return;
+  if (!marks.coarsen(ranges_max)) marks.uncover(marks.ranges().front().after, marks.ranges().front().upto);
   dirty_ = recount_ = true;
   const bool back_is_asked = asked_ && waiting_.size() == 1;
-  if (waiting_.empty() || back_is_asked || waiting_.back().mark != mark || waiting_.back().seqs.size() >= locate_seqs_max)
-    waiting_.push_back({.slot = 0, .request = 0, .mark = mark, .on = true, .up_to = {}, .seqs = {}});
+  if (waiting_.empty() || back_is_asked || waiting_.back().mark != as || waiting_.back().seqs.size() >= locate_seqs_max)
+    waiting_.push_back({.slot = 0, .request = 0, .mark = as, .on = true, .up_to = {}, .seqs = {}});
   waiting_.back().seqs.push_back(seq);
 }
 

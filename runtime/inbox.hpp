@@ -17,9 +17,10 @@
 
 namespace doorstep {
 
-/// What may be true of a message. `delivered`: acked. `expired` and `dead`: it left unacked as a dead letter, past its time or for another reason.
-enum class inbox_mark : std::uint8_t { delivered, seen, read, archived, expired, dead };
-constexpr std::size_t inbox_marks_max = 6;
+/// What may be true of a message. `delivered`: acked. `expired` and `dead`: it left unacked as a dead letter, past its time or for another reason. `superseded`:
+/// a newer one of its key took its place, unacked.
+enum class inbox_mark : std::uint8_t { delivered, seen, read, archived, expired, dead, superseded };
+constexpr std::size_t inbox_marks_max = 7;
 /// As it stands in stored documents and in the protocol.
 std::string_view name(inbox_mark x);
 
@@ -61,7 +62,7 @@ struct inbox_record {
   bool operator==(const inbox_record&) const = default;
 };
 
-/// Where messages count as unread: not read, archived, expired or dead. The last range has no end.
+/// Where messages count as unread: not read, archived, expired, dead or superseded. The last range has no end.
 std::vector<sequence_range> unread_ranges(const inbox_record& x);
 /// Where they count as unseen: read is seen.
 std::vector<sequence_range> unseen_ranges(const inbox_record& x);
@@ -120,8 +121,12 @@ public:
 
   /// Everything up to here is acked; kept with the time where that says something new.
   void delivered(sequence floor, unix_ms now);
-  /// It leaves as a dead letter with the record that is about to be saved. Its neighbours are asked for later, so that such marks become one.
-  void left(sequence seq, dead_reason reason, unix_ms now);
+  /// The same of a part: one of the devices acked what is in it.
+  void delivered(sequence after, sequence upto, unix_ms now);
+  /// It leaves unacked with the record that is about to be saved. Its neighbours are asked for later, so that such marks become one. Beyond ranges_max of them the
+  /// lowest one goes.
+  void left(sequence seq, inbox_mark as, unix_ms now);
+  static inbox_mark mark_of(dead_reason x) { return x == dead_reason::expired ? inbox_mark::expired : inbox_mark::dead; }
 
   const inbox_record& record() const { return record_; }
   bool is_dirty() const { return dirty_; }

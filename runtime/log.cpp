@@ -15,7 +15,7 @@ namespace doorstep {
 
 namespace {
 
-constexpr int level_off = 4;
+constexpr int level_off = 5;
 std::atomic<int> least_level{static_cast<int>(log_level::info)};
 std::atomic<bool> json_lines{false};
 
@@ -35,9 +35,10 @@ spdlog::logger& output() {
   return *logger;
 }
 
-constexpr std::array<std::string_view, 4> level_names{"debug", "info", "warn", "error"};
-constexpr std::array<std::string_view, 4> level_columns{"DEBUG", "INFO ", "WARN ", "ERROR"};
-constexpr std::array<spdlog::level::level_enum, 4> spdlog_levels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+constexpr std::array<std::string_view, 5> level_names{"debug", "info", "warn", "error", "audit"};
+constexpr std::array<std::string_view, 5> level_columns{"DEBUG", "INFO ", "WARN ", "ERROR", "AUDIT"};
+constexpr std::array<spdlog::level::level_enum, 5> spdlog_levels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err,
+                                                                 spdlog::level::critical};
 
 void append_quoted(std::string& out, std::string_view value) {
   constexpr std::string_view digits = "0123456789abcdef";

@@ -11,7 +11,8 @@
 
 namespace doorstep {
 
-enum class log_level : std::uint8_t { debug, info, warn, error };
+/// `audit` is who did what on purpose; it is written unless everything is off.
+enum class log_level : std::uint8_t { debug, info, warn, error, audit };
 
 /// `level` one of debug, info, warn, error, off; `format` text or json. Lines go to stderr.
 void set_log_output(std::string_view level, std::string_view format);

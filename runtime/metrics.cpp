@@ -90,7 +90,19 @@ constexpr row<counter> counters[] = {
     {&m::channel_expired, "doorstep_channel_expired_total", "Messages of channels that a reader was not sent because they were past their time."},
     {&m::channel_dead, "doorstep_channel_dead_total", "Messages of channels that a reader failed too often: a dead letter of that user."},
     {&m::channel_reads, "doorstep_channel_reads_total", "Pages of channel messages read from the store for readers that are behind."},
-    {&m::foreign_refused, "doorstep_foreign_refused_total", "Requests of clients for an address that is not theirs, refused."},
+    {&m::devices_registered, "doorstep_devices_registered_total", "Devices that got a cursor of their own."},
+    {&m::devices_forgotten, "doorstep_devices_forgotten_total", "Devices not connected for delivery.device_ttl, forgotten."},
+    {&m::devices_refused, "doorstep_devices_refused_total", "Connections of a device that would be one more than delivery.devices_max."},
+    {&m::sessions_denied, "doorstep_sessions_denied_total",
+     "Sessions refused or ended although their token is valid: deny list, connect hook, limits, an operator."},
+    {&m::commands_forbidden, "doorstep_commands_forbidden_total",
+     "Commands that named an address which is not the session's own; nothing was changed by them."},
+    {&m::tickets_made, "doorstep_tickets_made_total", "One-time tickets handed out."},
+    {&m::tickets_refused, "doorstep_tickets_refused_total", "Tickets that were used, too old, or never made."},
+    {&m::jwks_fetches, "doorstep_jwks_fetches_total", "Fetches of auth.jwks_url."},
+    {&m::jwks_failures, "doorstep_jwks_failures_total", "Fetches that brought no usable key; the keys before stay."},
+    {&m::hook_asked, "doorstep_connect_hook_requests_total", "Questions to auth.hook_url."},
+    {&m::hook_failures, "doorstep_connect_hook_failures_total", "Connections for which it gave no answer in time, or none that can be understood."},
     {&m::mailboxes_loaded, "doorstep_mailboxes_loaded_total", "Mailboxes brought into memory."},
     {&m::mailboxes_passivated, "doorstep_mailboxes_passivated_total", "Mailboxes put away because they were idle."},
     {&m::actor_restarts, "doorstep_actor_restarts_total", "Actors that died and were started again."},
@@ -133,6 +145,7 @@ struct metrics::impl {
   prometheus::Registry registry;
   std::mutex mutex;
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> labelled;
+  prometheus::Family<prometheus::Counter>* by_route = nullptr;
 
   gauge labelled_gauge(const std::string& name, const std::string& help, const prometheus::Labels& labels) {
     const std::lock_guard lock(mutex);
@@ -161,6 +174,18 @@ metrics::~metrics() = default;
 
 gauge metrics::partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition) {
   return impl_->labelled_gauge(name, help, {{"source", source}, {"topic", topic}, {"partition", std::to_string(partition)}});
+}
+
+counter metrics::route_counter(const std::string& rule) {
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->by_route == nullptr)
+    impl_->by_route = &prometheus::BuildCounter()
+                           .Name("doorstep_route_matches_total")
+                           .Help("Records and published events that a route matches, by its name.")
+                           .Register(impl_->registry);
+  counter out;
+  out.impl = &impl_->by_route->Add({{"route", rule}});
+  return out;
 }
 
 gauge metrics::shard_gauge(const std::string& name, const std::string& help, unsigned shard) {

@@ -57,11 +57,13 @@ public:
   counter dead_requeued, dead_purged, dead_mirrored;
   counter frames_in, frames_out, bytes_out, frames_refused;
   counter sessions_opened, sessions_closed, sessions_refused, tokens_refused;
+  counter sessions_denied, commands_forbidden, tickets_made, tickets_refused;
+  counter jwks_fetches, jwks_failures, hook_asked, hook_failures;
   counter retained_out, dead_retained_out, log_retained_out;  ///< messages, dead letters, log records that retention removed
+  counter devices_registered, devices_forgotten, devices_refused;
   counter mailboxes_loaded, mailboxes_passivated, actor_restarts;
   counter http_requests, http_refused;
   counter channel_pushed, channel_acked, channel_redelivered, channel_gaps, channel_expired, channel_reads, channel_dead;
-  counter foreign_refused;  ///< requests for an address that is not the session's
   gauge channels, channel_readers;
   gauge mailboxes, sessions, in_flight;
   gauge log_queue, log_queue_max, store_queue, connections, connections_max, dead_letters;
@@ -71,6 +73,8 @@ public:
 
   /// A gauge with labels, made at first use: lag and credit a source partition.
   gauge partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition);
+  /// How many events a rule matched; the same name gives the same counter.
+  counter route_counter(const std::string& rule);
   gauge shard_gauge(const std::string& name, const std::string& help, unsigned shard);
 
   /// What does not work at the moment; the gauge doorstep_outage has a label for each part that ever failed.

@@ -251,6 +251,19 @@ sv nearest_name(sv typed, std::span<const sv> names) {
   return best;
 }
 
+namespace {
+
+/// Rules, keys and certificates are taken over by a reload; what a thread was made for is not, nor whether a port speaks TLS.
+bool is_reloaded(const option& x, const config& running, const config& wanted) {
+  if (x.section() == "routing") return !x.key().starts_with("fan_out_");
+  if (x.section() == "auth") return !x.key().starts_with("jwks_") && !x.key().starts_with("hook_") && x.key() != "tickets_max";
+  if (x.name == "http.tls_certificate" || x.name == "http.tls_key") return running.http.tls_key.empty() == wanted.http.tls_key.empty();
+  if (x.section() == "internal" && x.key().starts_with("tls_")) return running.internal.tls_key.empty() == wanted.internal.tls_key.empty();
+  return x.section() == "internal" && x.key().starts_with("api_keys");
+}
+
+}  // namespace
+
 std::vector<std::string> options_for_restart(const config& running, const config& wanted) {
   config a = running, b = wanted;
   std::vector<std::string> out;
@@ -258,7 +271,7 @@ std::vector<std::string> options_for_restart(const config& running, const config
     if (option_text(x, a, row) != option_text(x, b, row)) out.push_back(std::move(name));
   };
   for (const auto& x : all_options())
-    if (!x.of_source() && (x.section() != "routing" || x.key().starts_with("fan_out_"))) compare(x, 0, std::string(x.name));
+    if (!x.of_source() && !is_reloaded(x, running, wanted)) compare(x, 0, std::string(x.name));
   if (a.sources.size() != b.sources.size()) out.emplace_back("sources");
   for (std::size_t row = 0; row < std::min(a.sources.size(), b.sources.size()); ++row)
     for (const auto& x : all_options())

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The option table itself. An option without a row here does not exist; a row without a sentence does not compile into the pages. Pure, any thread.
-#include "runtime/options.hpp"
+// The option table itself, but for who may come in (options_identity.cpp). An option without a row does not exist; a row without a sentence does not compile
+// into the pages. Pure, any thread.
+#include "runtime/option_rows.hpp"
 
 #include "runtime/address.hpp"
 #include "runtime/audience.hpp"
@@ -14,16 +15,7 @@ namespace doorstep {
 namespace {
 
 using sv = std::string_view;
-
-template <auto Section, auto Member>
-option_field in(config& c, std::size_t) {
-  return &((c.*Section).*Member);
-}
-
-template <auto Member>
-option_field of_row(config& c, std::size_t row) {
-  return &(c.sources[row].*Member);
-}
+using namespace option_rows;
 
 bool is_digits(sv text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -49,24 +41,6 @@ std::string check_origin(sv text) {
   return "is not an origin, such as \"https://app.example.com\", \"same-host\" or \"*\"";
 }
 
-// RFC 6901: empty, or each part after a slash, with ~ only as ~0 or ~1.
-std::string check_pointer(sv text) {
-  if (text.empty()) return "";
-  if (text.front() != '/') return "is not a JSON Pointer (RFC 6901): it begins with \"/\"";
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '~' && (i + 1 == text.size() || (text[i + 1] != '0' && text[i + 1] != '1'))) {
-      return "is not a JSON Pointer (RFC 6901): \"~\" is written \"~0\" and \"/\" in a name \"~1\"";
-    }
-  }
-  return "";
-}
-
-std::string check_present(sv text) { return text.empty() ? "must not be empty" : ""; }
-
-std::string check_claims(sv text) { return text.starts_with('/') ? check_pointer(text) : ""; }
-
-std::string check_claim(sv text) { return text.empty() ? "must not be empty" : check_claims(text); }
-
 std::string check_start(sv text) { return parse_start(text) ? "" : "is \"latest\", \"earliest\", or \"last\" and a number of at most 10000"; }
 
 std::string check_start_of(sv text) {
@@ -81,14 +55,6 @@ std::string check_topic_pattern(sv text) {
   auto made = segment_pattern::parse(text, '.');
   return made ? "" : made.error().what;
 }
-
-std::string check_api_key(sv text) {
-  if (text.size() < 16) return "is shorter than 16 bytes";
-  const bool visible = std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-  return visible ? "" : "has something else than visible ASCII characters in it";
-}
-
-std::string check_secret(sv text) { return !text.empty() && text.size() < 32 ? "is shorter than 32 bytes, which HS256 needs (RFC 7518, 3.2)" : ""; }
 
 std::string check_topic(sv text) {
   constexpr sv allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -124,63 +90,12 @@ std::string check_kafka_option(sv text) {
 constexpr std::array<sv, 2> log_engines{"embedded", "kafka"};
 constexpr std::array<sv, 2> store_engines{"sqlite", "mongodb"};
 constexpr std::array<sv, 3> orders{"window", "strict", "latest"};
+constexpr std::array<sv, 2> ack_scopes{"user", "device"};
 constexpr std::array<sv, 2> overflows{"dead_letter_oldest", "reject_newest"};
 constexpr std::array<sv, 2> record_formats{"cloudevents", "json"}, line_formats{"text", "json"};
 constexpr std::array<sv, 2> route_matches{"first", "all"};
 constexpr std::array<sv, 3> unmatched{"drop", "dead_letter", "fallback"};
 constexpr std::array<sv, 5> log_levels{"debug", "info", "warn", "error", "off"};
-
-constexpr std::int64_t kib = 1024, mib = 1024 * kib, gib = 1024 * mib;
-constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
-
-using k = option_kind;
-using field_of = option_field (*)(config&, std::size_t);
-using c = config;
-
-constexpr option row(k kind, sv name, field_of field, sv sentence) { return {.name = name, .kind = kind, .sentence = sentence, .field = field}; }
-
-constexpr option boolean(sv name, field_of field, sv sentence) { return row(k::boolean, name, field, sentence); }
-
-constexpr option text(sv name, field_of field, sv sentence, option_check check = nullptr) {
-  auto out = row(k::text, name, field, sentence);
-  out.check = check;
-  return out;
-}
-
-constexpr option texts(sv name, field_of field, sv sentence, option_check check) {
-  auto out = row(k::texts, name, field, sentence);
-  out.check = check;
-  return out;
-}
-
-constexpr option number(k kind, sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
-  auto out = row(kind, name, field, sentence);
-  out.least = least;
-  out.most = most;
-  return out;
-}
-
-constexpr option count(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
-  return number(k::count, name, field, least, most, sentence);
-}
-constexpr option size(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
-  return number(k::size, name, field, least, most, sentence);
-}
-constexpr option duration(sv name, field_of field, std::int64_t least, std::int64_t most, sv sentence) {
-  return number(k::duration, name, field, least, most, sentence);
-}
-
-constexpr option choice(sv name, field_of field, std::span<const sv> choices, std::span<const sv> planned, sv sentence) {
-  auto out = row(k::choice, name, field, sentence);
-  out.choices = choices;
-  out.planned = planned;
-  return out;
-}
-
-constexpr option secret(option x) {
-  x.secret = true;
-  return x;
-}
 
 constexpr option options[] = {
     text("http.listen", in<&c::http, &http_config::listen>, "Where clients connect, as host:port.", check_listen),
@@ -195,9 +110,6 @@ constexpr option options[] = {
 
     text("internal.listen", in<&c::internal, &internal_config::listen>,
          "Where producers and operators connect: publishing, metrics, health, inspection. Keep it away from the internet.", check_listen),
-    secret(texts("internal.api_keys", in<&c::internal, &internal_config::api_keys>, "Keys that may publish and inspect, each at least 16 bytes.",
-                 check_api_key)),
-    text("internal.api_keys_file", in<&c::internal, &internal_config::api_keys_file>, "A file with more such keys, one a line."),
     size("internal.body_bytes_max", in<&c::internal, &internal_config::body_bytes_max>, kib, gib,
          "Size of a request's body; more is answered with 413."),
     count("internal.batch_events_max", in<&c::internal, &internal_config::batch_events_max>, 1, 1'000'000,
@@ -216,17 +128,6 @@ constexpr option options[] = {
          "What may wait for a client that reads slowly; beyond it the connection is closed and the messages stay in the mailbox."),
     boolean("ws.compression", in<&c::ws, &ws_config::compression>,
             "Compress frames (permessage-deflate): less traffic for more memory and CPU a connection."),
-
-    secret(text("auth.hs256_secret", in<&c::auth, &auth_config::hs256_secret>,
-                "The secret that clients' tokens (JWT, HS256) are signed with, at least 32 bytes.", check_secret)),
-    text("auth.hs256_secret_file", in<&c::auth, &auth_config::hs256_secret_file>,
-         "A file with that secret instead; the line's end is not part of it."),
-    text("auth.user_claim", in<&c::auth, &auth_config::user_claim>,
-         "The claim of the token that names the user: a name, or a JSON Pointer such as \"/realm/user\".", check_claim),
-    text("auth.roles_claim", in<&c::auth, &auth_config::roles_claim>,
-         "The claim that lists the user's roles: an array, or text with blanks or commas between them. Empty = none.", check_claims),
-    text("auth.groups_claim", in<&c::auth, &auth_config::groups_claim>, "The claim that lists the user's groups, in the same way.", check_claims),
-    duration("auth.leeway", in<&c::auth, &auth_config::leeway>, 0, 10 * minute, "How far the clocks of token makers may be off."),
 
     count("delivery.window", in<&c::delivery, &delivery_config::window>, 1, 10'000,
           "Messages a user may have unacked; the next are pushed as acks arrive."),
@@ -249,6 +150,16 @@ constexpr option options[] = {
         "\"window\": a message that waits for its retry does not hold up those behind it. \"strict\": one in flight, and none is pushed before "
         "the one below it is acked or given up. \"latest\": a newer message takes the place of an unacked one with the same deliverykey, or type and "
         "subject where it has none; that is not at-least-once. A message may say otherwise for itself."),
+    choice("delivery.ack_scope", in<&c::delivery, &delivery_config::ack_scope>, ack_scopes, {},
+           "Whose an ack is: \"user\": the first one serves all devices of the user, the others are told. \"device\": each device, by the id it "
+           "connects "
+           "with, has to ack every message that comes from its first connection on; the first device of a user also what came before. It may be "
+           "changed at any start."),
+    duration("delivery.device_ttl", in<&c::delivery, &delivery_config::device_ttl>, hour, 3650 * day,
+             "A device that has not been connected for so long is forgotten, with what it was still owed; the last one of a user leaves that to the "
+             "next. At least twice delivery.passivate_after."),
+    count("delivery.devices_max", in<&c::delivery, &delivery_config::devices_max>, 1, 1000,
+          "Devices of one user; a further one is closed with 3505 until one is forgotten."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
           "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
           "pings "
@@ -462,11 +373,20 @@ constexpr section_row sections[] = {
 
 }  // namespace
 
-std::span<const option> all_options() { return options; }
+std::span<const option> all_options() {
+  static const auto all = [] {
+    std::vector<option> both(std::begin(options), std::end(options));
+    const auto more = identity_options();
+    both.insert(both.end(), more.begin(), more.end());
+    return both;
+  }();
+  return all;
+}
 
 const option* find_option(sv name) {
-  const auto* found = std::find_if(std::begin(options), std::end(options), [name](const option& x) { return x.name == name; });
-  return found == std::end(options) ? nullptr : found;
+  const auto all = all_options();
+  const auto found = std::find_if(all.begin(), all.end(), [name](const option& x) { return x.name == name; });
+  return found == all.end() ? nullptr : &*found;
 }
 
 std::vector<sv> option_sections() {

@@ -46,6 +46,8 @@ struct other_value {
 using option_value = std::variant<bool, std::int64_t, std::string, std::vector<std::string>, other_value>;
 
 std::span<const option> all_options();
+/// The part of it that says who may come in.
+std::span<const option> identity_options();
 /// By the table's name ("sources.brokers").
 const option* find_option(std::string_view name);
 /// Sections in the order they are written: "http", "internal", ...

@@ -14,6 +14,7 @@ constexpr std::uint64_t bit(unsigned slot) { return std::uint64_t{1} << slot; }
 void outbox_effects::clear() {
   pushes.clear();
   to_bury.clear();
+  replaced.clear();
   buried.clear();
   receipts.clear();
   read.reset();
@@ -67,8 +68,8 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
     const auto counted_before = counted_;
     count_unread(heard_of(*x), out);
     if (x->seq <= known_) continue;
-    if (x->terms || any_latest_) note_terms(*x, out);
-    if (must_reject(counted_before) && reject(x, counted_before)) continue;
+    if (x->terms) note_priority(*x);
+    if (must_reject(*x, counted_before) && reject(x, counted_before)) continue;
     // Rule 1: beyond the limit nothing is kept: the store has it, and the cursor does not move.
     if (behind_ || reading_ || queue_.size() >= options_.backlog_max || leaving_.size() >= leaving_max()) {
       behind_ = true;
@@ -81,6 +82,7 @@ void outbox::deliver(const std::vector<message_ptr>& messages, steady_time now, 
       give_up({.what = x}, dead_reason::poison, {});
       continue;
     }
+    if (x->terms || any_latest_) note_terms(*x, out);
     // The common case does not touch the queue: it would be one more cache miss.
     if (queue_.empty() && newcomers_ == 0 && may_push() && has_room_for(x->seq) && (!any_strict_ || is_its_turn(*x)))
       push_first(x, now, out);
@@ -106,11 +108,12 @@ void outbox::page(const stored_page& x, steady_time now, outbox_effects& out) {
     known_ = m->seq;
     count_unread(heard_of(*m), out);
     if (cursor_.is_acked(m->seq)) continue;
-    if (m->terms || any_latest_) note_terms(*m, out);
-    if (is_poisoned(m->seq))
+    if (is_poisoned(m->seq)) {
       give_up({.what = m}, dead_reason::poison, {});
-    else
-      queue_.push_back(m);
+      continue;
+    }
+    if (m->terms || any_latest_) note_terms(*m, out);
+    queue_.push_back(m);
   }
   if (!x.more) known_ = std::max(known_, x.complete_to);
   behind_ = x.more || beyond || known_ < highest_;

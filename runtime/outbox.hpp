@@ -25,7 +25,7 @@ struct outbox_options {
   std::size_t window = 32;  ///< unacked messages pushed at a time
   milliseconds ack_timeout{30'000};
   backoff retry;
-  std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window
+  std::size_t backlog_max = 256;  ///< messages kept in memory beyond the window; 0: none is kept and none pushed, only counted and expired
   std::size_t holes_max =
       1024;  ///< ranges of acked messages above the floor; at the limit nothing new is pushed until the oldest unacked one is acked
   // when a message is given up; all of it off unless set
@@ -80,9 +80,10 @@ struct outbox_effects {
     sequence upto;
     std::size_t limit;
   };
-  std::vector<push> pushes;         ///< grouped by message, in seq order but where messages of a strict group had to wait
-  std::vector<given_up> to_bury{};  ///< filled in by begin_save(): dead letters of the same batch
-  std::vector<dead_reason> buried;  ///< these are durable dead letters now
+  std::vector<push> pushes;          ///< grouped by message, in seq order but where messages of a strict group had to wait
+  std::vector<given_up> to_bury{};   ///< filled in by begin_save(): dead letters of the same batch
+  std::vector<sequence> replaced{};  ///< filled in by begin_save(): superseded since the last one, settled by this one
+  std::vector<dead_reason> buried;   ///< these are durable dead letters now
   std::vector<receipt> receipts;
   std::optional<fetch> read;                ///< ask the store; answer with page()
   std::optional<fetch_newest> read_newest;  ///< the last ones up to there; answer with newest()
@@ -98,6 +99,7 @@ public:
   static constexpr milliseconds read_retry{200};
   static constexpr std::size_t waiting_ids_max =
       16'384;  ///< ids of acks that cannot be judged yet; acks beyond get no receipt and are repeated by the client
+  static constexpr std::size_t leaving_without_backlog = 512;
   static constexpr std::size_t recount_max = 256;  ///< live messages remembered while the store counts
   static constexpr unsigned slots_max = 64;        ///< sessions of one user on one mailbox; the next one is refused
 
@@ -260,23 +262,25 @@ private:
   bool ack_leaving(const std::string& id, outbox_effects& out);
   void bury(outbox_effects& out);
   void buried(outbox_effects& out);
-  std::size_t leaving_max() const { return 2 * options_.backlog_max; }
+  std::size_t leaving_max() const { return options_.backlog_max != 0 ? 2 * options_.backlog_max : leaving_without_backlog; }
   // outbox_limits.cpp
   heard heard_of(const message& x) const;
   void count_owed(const heard& x);
   bool settle_in_cursor(const message& x);
   void join_holes();
-  bool is_over() const;
+  bool is_over(stored_amount less = {}) const;
   bool gives_way_to(const message& x, const message& other) const;
   void trim();
   bool trim_one();
-  bool must_reject(sequence before) const;
+  bool must_reject(const message& x, sequence before) const;
   bool reject(const message_ptr& x, sequence before);
   void want_newest(outbox_effects& out);
   // outbox_order.cpp
   delivery_terms::ordering order_of(const message& x) const;
   bool is_its_turn(const message& x) const;
   void push_those_whose_turn_it_is(steady_time now, outbox_effects& out);
+  bool gives_place_to(const message& x, const message& by) const;
+  stored_amount place_for(const message& by) const;
   void supersede_older(const message& by, outbox_effects& out);
   void note_terms(const message& x, outbox_effects& out);
   void note_priority(const message& x) { any_priority_ = any_priority_ || x.terms->priority != 0; }
@@ -308,6 +312,7 @@ private:
   sequence newest_asked_, newest_sure_;  ///< up to where it is being read, and had all been stored when that was asked
   bool reading_newest_ = false;
   std::vector<leaving> leaving_;
+  std::vector<sequence> superseded_;  ///< since the last begin_save()
   std::vector<heard> before_load_;
   std::vector<sequence> since_recount_;  ///< counted since the store was asked to count
   sequence recount_from_;                ///< its answer has to cover this

@@ -117,6 +117,7 @@ void outbox::raise_floor() {
 
 cursor_record outbox::begin_save(const address& user, outbox_effects& out) {
   if (!leaving_.empty()) bury(out);
+  out.replaced = std::exchange(superseded_, {});
   if (cursor_.above().size() > 1) join_holes();
   dirty_ = urgent_ = false;
   saving_ = true;

@@ -37,8 +37,9 @@ void outbox::join_holes() {
   cursor_.close_gaps(unacked, known_);
 }
 
-bool outbox::is_over() const {
-  return (options_.messages_max != 0 && owed_.messages > options_.messages_max) || (options_.bytes_max != 0 && owed_.bytes > options_.bytes_max);
+bool outbox::is_over(stored_amount less) const {
+  return (options_.messages_max != 0 && owed_.messages > options_.messages_max + less.messages) ||
+         (options_.bytes_max != 0 && owed_.bytes > options_.bytes_max + less.bytes);
 }
 
 /// Whether x goes before the other one: of lower priority, else by age.
@@ -73,9 +74,10 @@ bool outbox::trim_one() {
   return true;
 }
 
-/// With its holes used up the cursor has no room for another run of rejected ones: this one goes on, also where there is room again.
-bool outbox::must_reject(sequence before) const {
-  return is_over() || (rejected_upto_ && rejected_upto_ == before && cursor_.above().size() >= options_.holes_max);
+/// With its holes used up the cursor has no room for another run of rejected ones: this one goes on, also where there is room again. One that takes the place of
+/// others needs no room of its own; what is rejected takes nobody's place.
+bool outbox::must_reject(const message& x, sequence before) const {
+  return (is_over() && is_over(place_for(x))) || (rejected_upto_ && rejected_upto_ == before && cursor_.above().size() >= options_.holes_max);
 }
 
 /// A live one over the limit. @param before everything up to here was counted before, so between them there is nothing of this user's.

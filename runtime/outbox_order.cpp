@@ -56,11 +56,29 @@ void outbox::push_those_whose_turn_it_is(steady_time now, outbox_effects& out) {
 }
 
 /// Rule 18. One taken back from the dead letters is no news: it takes nobody's place.
+bool outbox::gives_place_to(const message& x, const message& by) const {
+  return by.requeue == 0 && x.seq < by.seq && order_of(x) == ordering::latest && have_same_key(x, by);
+}
+
+/// What those here amount to that would give place to this one.
+stored_amount outbox::place_for(const message& by) const {
+  stored_amount out;
+  if (order_of(by) != ordering::latest) return out;
+  const auto add = [&](const message& x) {
+    if (!gives_place_to(x, by)) return;
+    ++out.messages;
+    out.bytes += heard_of(x).bytes;
+  };
+  for (const auto& x : flight_) add(*x.what);
+  for (const auto& x : queue_) add(*x);
+  return out;
+}
+
 void outbox::supersede_older(const message& by, outbox_effects& out) {
-  if (by.requeue != 0) return;
   const auto gives_place = [&](const message& x) {
-    if (x.seq >= by.seq || order_of(x) != ordering::latest || !have_same_key(x, by) || !settle_in_cursor(x)) return false;
+    if (!gives_place_to(x, by) || !settle_in_cursor(x)) return false;
     ++out.superseded;
+    superseded_.push_back(x.seq);
     make_dirty(false);
     return true;
   };

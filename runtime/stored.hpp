@@ -36,14 +36,15 @@ inline stored_amount amount_owed(const cursor& acked, const stored_page& page) {
   return out;
 }
 
-/// What a mailbox starts from.
+/// What a mailbox starts from. A device's has no inbox and no counts; where the device has no record, with the one it begins with (start_of_device()).
 struct stored_mailbox {
   cursor_record record;      ///< version 0: nobody has written one yet
   stored_page page;          ///< from the floor on
   std::uint64_t unread = 0;  ///< stored messages up to page.complete_to in unread_ranges(inbox)
-  stored_amount owed;        ///< those in unacked_ranges(record.acked)
+  stored_amount owed;        ///< those in unacked_ranges(record.acked); none for a user where devices have cursors
   std::uint64_t unseen = 0;  ///< those in unseen_ranges(inbox)
   inbox_record inbox{};      ///< version 0: nobody has written one yet
+  std::size_t devices = 0;   ///< registered devices of the user, where each has a cursor
 };
 
 /// Records of before there was an inbox record said how far the person had read; the first inbox record takes that over.
@@ -65,6 +66,7 @@ struct stored_history {
   std::vector<message_ptr> messages;  ///< in seq order
   bool more = false;                  ///< beyond the page, on the side it did not begin at
   cursor acked;
+  sequence since;  ///< of a device: `acked` says nothing of what is not above
   inbox_record inbox;
   sequence gone_to;  ///< messages up to here may be gone by retention; 0: none ever went
 };
@@ -73,6 +75,7 @@ enum class reap_kind : std::uint8_t {
   messages,      ///< of the oldest messages, those that nobody is owed go
   dead_letters,  ///< those that died before `before` go, requeued ones too
   expired_named,  ///< messages whose event named a time (expirytime) that is before `before`: those still owed are told, the others need not be looked at again
+  devices,        ///< devices that were last seen before `before` are forgotten; the last one of a user leaves what it had not acked to the next
   expired_by_age  ///< messages that were appended before `before` (delivery.ttl) and name no later time: those still owed are told
 };
 /// A bounded step through what is stored.
@@ -84,7 +87,7 @@ struct reap_step {
   bool mirrored_only = false;  ///< dead letters that the mirror does not have stay
   unix_ms now{};               ///< expired_by_age: by which a time that is named is judged
 };
-/// Messages of a user from `first` to `last`, some of which are past their time and still owed.
+/// Messages of a user, or of them those that one device is owed (device_box()), from `first` to `last`, some of which are past their time and still owed.
 struct overdue {
   address user;
   sequence first, last;

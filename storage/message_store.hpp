@@ -93,14 +93,18 @@ public:
   virtual std::vector<shard_position> positions() const = 0;
 
   virtual void write(store_batch batch, urgency when, store_done<void> done) = 0;
-  virtual void load(address user, std::size_t limit, store_done<stored_mailbox> done) = 0;
+  /// @param box a user, or device_box()
+  virtual void load(address box, std::size_t limit, store_done<stored_mailbox> done) = 0;
+  /// The registered devices of a user, in order of their ids; none where acks are the user's.
+  virtual void devices(address user, store_done<std::vector<cursor_record>> done) = 0;
   /// The cursors of these keys (reader_key() or user addresses) in their order; version 0 where nobody has written one yet.
   virtual void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) = 0;
   /// Messages of `user` with seq > after, at most `limit`. Of a channel also how far retention has gone.
   virtual void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) = 0;
   /// Which of `seqs` (rising) are messages of `user`, each with the stored one before it.
   virtual void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) = 0;
-  virtual void history(address user, history_query query, store_done<stored_history> done) = 0;
+  /// @param box a user, or device_box(): then `acked` is that device's; or a channel, with `query.reader`
+  virtual void history(address box, history_query query, store_done<stored_history> done) = 0;
   /// Retention and expiry. What a user is owed stays, and so does what a shard might read again; messages of channels go by their age, and the last one that went is
   /// noted under gone_key(). Safe to repeat.
   virtual void reap(reap_step step, store_done<reaped> done) = 0;

@@ -2,6 +2,7 @@
 #include "storage/mongo_format.hpp"
 
 #include "runtime/delivery_terms_json.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/digest.hpp"
 #include "runtime/event.hpp"
 #include "storage/origin_text.hpp"
@@ -55,6 +56,7 @@ bson_out document_of(const cursor_record& x) {
   // One written before they were ranges keeps its `above`, which says nothing that the ranges do not.
   out.number("v", mongo_cursor_version).number("version", x.version).number("floor", x.acked.floor().value).numbers("ranges", ranges);
   out.number("horizon", x.horizon.upto.value).flag("horizon_open", x.horizon.open).number("read_upto", x.read_upto.value);
+  if (device_of(x.user)) out.number("seen", x.seen.value).number("since", x.since.value);
   return out;
 }
 
@@ -132,6 +134,8 @@ result<cursor_record> cursor_from(const bson_in& x) {
   out.horizon = {{x.count("horizon")}, x.flag("horizon_open")};
   out.read_upto = {x.count("read_upto")};
   out.version = x.count("version");
+  out.seen = {x.number("seen")};
+  out.since = {x.count("since")};
   return out;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/mongo_reader.hpp"
 
+#include "storage/mongo_devices.hpp"
 #include "storage/mongo_format.hpp"
 
 #include <algorithm>
@@ -73,15 +74,16 @@ result<void> mongo_reader::records_of(const address& user, cursor_record& record
 }
 
 /// What the late write would have said is lost to it, as to any write that failed; only its version is taken.
-result<void> mongo_reader::raise_version(const address& user, std::uint64_t version) {
+result<void> mongo_reader::raise_version(const address& box, std::uint64_t version) {
   // $max says the version; the rest is for a user without a document.
   bson_out blank;
   blank.number("v", mongo_format_version).number("floor", 0).numbers("above", {}).number("horizon", 0).flag("horizon_open", false);
   blank.number("read_upto", 0);
+  if (device_of(box)) blank.number("seen", 0).number("since", 0);  // no device until it is written
   auto change = bson_with("$max", bson_with("version", static_cast<std::int64_t>(version)));
   change.part("$setOnInsert", blank);
-  auto raised = at_.update_one(mongo_collection::cursors, bson_with("_id", user.text()), change, true);
-  if (raised) doubts_.settle(user, version);
+  auto raised = at_.update_one(mongo_collection::cursors, bson_with("_id", box.text()), change, true);
+  if (raised) doubts_.settle(box, version);
   return raised;
 }
 
@@ -131,16 +133,52 @@ result<void> mongo_reader::add_bytes(const address& user, const std::vector<sequ
   return {};
 }
 
-result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit, sequence complete_to) {
-  if (const auto version = doubts_.find(user)) {
-    if (auto raised = raise_version(user, *version); !raised) return raised.error();
+/// The record of a device, or the one it begins with.
+result<void> mongo_reader::record_of_device(const address& box, sequence complete_to, stored_mailbox& into) {
+  auto record = mongo_cursor_of(at_, box);
+  if (!record) return record.error();
+  into.record = std::move(*record);
+  if (is_registered(into.record)) return {};
+  const auto base = mongo_cursor_of(at_, user_of(box));
+  if (!base) return base.error();
+  into.record = start_of_device(into.record, *base, into.devices != 0, complete_to);
+  return {};
+}
+
+result<std::vector<cursor_record>> mongo_reader::devices(const address& user) {
+  if (!by_device_) return std::vector<cursor_record>();
+  return mongo_devices_of(at_, user);
+}
+
+result<void> mongo_reader::count_owed(const address& user, stored_mailbox& of) {
+  of.owed = amount_owed(of.record.acked, of.page);
+  if (!of.page.more) return {};
+  const auto owed_in = unacked_ranges(of.record.acked);
+  auto messages = count(user, owed_in, of.page.complete_to);
+  if (!messages) return messages.error();
+  of.owed = {*messages, 0};
+  return with_bytes_ ? add_bytes(user, owed_in, of.page.complete_to, of.owed.bytes) : result<void>();
+}
+
+result<stored_mailbox> mongo_reader::load(const address& box, std::size_t limit, sequence complete_to) {
+  if (const auto version = doubts_.find(box)) {
+    if (auto raised = raise_version(box, *version); !raised) return raised.error();
   }
+  const auto user = user_of(box);
+  const bool is_device = device_of(box).has_value();
   stored_mailbox out;
-  if (auto found = records_of(user, out.record, out.inbox); !found) return found.error();
+  const auto all = devices(user);
+  if (!all) return all.error();
+  out.devices = all->size();
+  if (auto found = is_device ? record_of_device(box, complete_to, out) : records_of(user, out.record, out.inbox); !found) return found.error();
   const auto floor = out.record.acked.floor();
   auto page = read(user, floor, limit, complete_to);
   if (!page) return page.error();
   out.page = std::move(*page);
+  if (is_device) {
+    if (auto done = count_owed(user, out); !done) return done.error();
+    return out;
+  }
   const auto counted = [&](const std::vector<sequence_range>& ranges, std::uint64_t& into) -> result<void> {
     if (!out.page.more && ranges.front().after >= floor) {  // then the page has them all
       std::vector<sequence> seqs;
@@ -158,14 +196,8 @@ result<stored_mailbox> mongo_reader::load(const address& user, std::size_t limit
   out.unseen = out.unread;
   if (unseen_in != unread_in)
     if (auto done = counted(unseen_in, out.unseen); !done) return done.error();
-  out.owed = amount_owed(out.record.acked, out.page);
-  if (!out.page.more) return out;
-  const auto owed_in = unacked_ranges(out.record.acked);
-  auto messages = count(user, owed_in, complete_to);
-  if (!messages) return messages.error();
-  out.owed = {*messages, 0};
-  if (!with_bytes_) return out;
-  if (auto added = add_bytes(user, owed_in, complete_to, out.owed.bytes); !added) return added.error();
+  if (by_device_) return out;  // what is owed is owed to devices; who asks for the user keeps the inbox
+  if (auto done = count_owed(user, out); !done) return done.error();
   return out;
 }
 
@@ -222,11 +254,18 @@ result<stored_places> mongo_reader::locate(const address& user, const std::vecto
   return out;
 }
 
-result<stored_history> mongo_reader::history(const address& user, const history_query& query, shard_id shard) {
+result<stored_history> mongo_reader::history(const address& box, const history_query& query, shard_id shard) {
   stored_history out;
   cursor_record record;
+  const auto user = user_of(box);
   if (auto found = records_of(query.reader.empty() ? user : query.reader, record, out.inbox); !found) return found.error();
+  if (device_of(box)) {
+    auto own = mongo_cursor_of(at_, box);
+    if (!own) return own.error();
+    record = std::move(*own);
+  }
   out.acked = std::move(record.acked);
+  out.since = record.since;
   cursor_record gone;
   auto found = user.is_channel() ? cursor_of(gone_key(user), gone)
                                  : at_.find(mongo_collection::shards, bson_with("_id", static_cast<std::int64_t>(shard)), {},

@@ -2,6 +2,7 @@
 #include "storage/mongo_reaper.hpp"
 
 #include "runtime/number_text.hpp"
+#include "storage/mongo_devices.hpp"
 #include "storage/mongo_format.hpp"
 
 #include <algorithm>
@@ -64,42 +65,49 @@ result<std::vector<candidate>> candidates(mongo_connection& at, const reap_step&
   return all;
 }
 
-/// The acked part of each user that has a message among these.
-result<std::unordered_map<address, cursor>> cursors_of(mongo_connection& at, const std::vector<candidate>& all) {
-  std::unordered_map<address, cursor> out;
-  for (const auto& x : all) {
-    const auto entry = out.try_emplace(x.to);
-    if (!entry.second || x.to.is_channel()) continue;
-    auto& acked = entry.first->second;
-    auto found = at.find(mongo_collection::cursors, bson_with("_id", x.to.text()), {}, [&](const bson_in& document) -> result<void> {
-      auto record = cursor_from(document);
-      if (!record) return record.error();
-      acked = std::move(record->acked);
-      return {};
-    });
-    if (!found) return found.error();
+/// By whom the messages of each user have to be acked that has one among these.
+class judges_of_users {
+public:
+  static result<judges_of_users> read(mongo_connection& at, const std::vector<candidate>& all, bool by_device) {
+    judges_of_users out;
+    for (const auto& x : all) {
+      const auto entry = out.known_.try_emplace(x.to);
+      if (!entry.second || x.to.is_channel()) continue;  // who reads a channel judges for itself
+      auto judges = mongo_judges_of(at, x.to, by_device);
+      if (!judges) return judges.error();
+      entry.first->second = std::move(*judges);
+    }
+    return out;
   }
-  return out;
-}
+  /// The mailboxes that are owed it.
+  std::vector<address> owe(const candidate& x) const {
+    std::vector<address> out;
+    for (const auto& judge : known_.at(x.to))
+      if (!judge.acked.is_acked(x.seq)) out.push_back(judge.user);
+    return out;
+  }
 
-result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions) {
+private:
+  std::unordered_map<address, std::vector<cursor_record>> known_;
+};
+
+result<reaped> reap_messages(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions, bool by_device) {
   const auto found = candidates(at, step, "appended");
   if (!found) return found.error();
   const auto& all = *found;
-  const auto acked = cursors_of(at, all);
-  if (!acked) return acked.error();
+  const auto judges = judges_of_users::read(at, all, by_device);
+  if (!judges) return judges.error();
   reaped out;
   std::map<std::uint32_t, sequence> gone_to;
   std::map<address, sequence> gone_of_channels;
   std::vector<mongo_operation> removals;
   for (const auto& x : all) {
     const auto shard = static_cast<std::uint32_t>(shard_of(x.to, static_cast<std::uint32_t>(positions.size())));
-    const bool of_channel = x.to.is_channel();
-    if (x.seq.offset() >= positions[shard].next_offset || (!of_channel && !acked->at(x.to).is_acked(x.seq))) {
+    if (x.seq.offset() >= positions[shard].next_offset || !judges->owe(x).empty()) {
       ++out.kept;
       continue;
     }
-    if (of_channel) gone_of_channels[x.to] = std::max(gone_of_channels[x.to], x.seq);
+    if (x.to.is_channel()) gone_of_channels[x.to] = std::max(gone_of_channels[x.to], x.seq);
     gone_to[shard] = std::max(gone_to[shard], x.seq);
     removals.push_back({mongo_operation::kind::remove, bson_with("_id", x.id), {}});
   }
@@ -153,13 +161,13 @@ result<reaped> reap_dead_letters(mongo_connection& at, const reap_step& step) {
 }
 
 /// By the time that is named: what is settled need not be found again. By age: in the order of appends, what names a later time is left out.
-result<reaped> find_expired(mongo_connection& at, const reap_step& step) {
+result<reaped> find_expired(mongo_connection& at, const reap_step& step, bool by_device) {
   const bool named = step.what == reap_kind::expired_named;
   const auto found = candidates(at, step, named ? "expires" : "appended");
   if (!found) return found.error();
   const auto& all = *found;
-  const auto acked = cursors_of(at, all);
-  if (!acked) return acked.error();
+  const auto judges = judges_of_users::read(at, all, by_device);
+  if (!judges) return judges.error();
   reaped out;
   out.again = step.from;
   std::string last = step.from;
@@ -167,19 +175,21 @@ result<reaped> find_expired(mongo_connection& at, const reap_step& step) {
   std::vector<mongo_operation> settled;
   for (const auto& x : all) {
     const auto before_this = std::exchange(last, place_of(x.time, x.id));
-    // Who reads a channel judges for itself: nobody is to be told.
-    if (x.to.is_channel() || acked->at(x.to).is_acked(x.seq)) {
+    const auto owe = judges->owe(x);
+    if (owe.empty()) {
       if (named)
         settled.push_back({mongo_operation::kind::update, bson_with("_id", x.id), bson_with("$unset", bson_with("expires", std::int64_t{1}))});
       continue;
     }
     if (!named && x.expires > step.now) continue;
     if (out.kept++ == 0) out.again = before_this;
-    const auto [place, is_new] = places.try_emplace(x.to, out.expired.size());
-    if (is_new) out.expired.push_back({x.to, x.seq, x.seq});
-    auto& range = out.expired[place->second];
-    range.first = std::min(range.first, x.seq);
-    range.last = std::max(range.last, x.seq);
+    for (const auto& box : owe) {
+      const auto [place, is_new] = places.try_emplace(box, out.expired.size());
+      if (is_new) out.expired.push_back({box, x.seq, x.seq});
+      auto& range = out.expired[place->second];
+      range.first = std::min(range.first, x.seq);
+      range.last = std::max(range.last, x.seq);
+    }
   }
   if (const auto done = at.write(mongo_collection::messages, settled); !done) return done.error();
   if (out.kept == 0) out.again = last;
@@ -189,12 +199,13 @@ result<reaped> find_expired(mongo_connection& at, const reap_step& step) {
 
 }  // namespace
 
-result<reaped> reap_stored(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions) {
+result<reaped> reap_stored(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions, bool by_device) {
   switch (step.what) {
-    case reap_kind::messages: return reap_messages(at, step, positions);
+    case reap_kind::messages: return reap_messages(at, step, positions, by_device);
     case reap_kind::dead_letters: return reap_dead_letters(at, step);
+    case reap_kind::devices: return forget_devices(at, step);
     case reap_kind::expired_named:
-    case reap_kind::expired_by_age: return find_expired(at, step);
+    case reap_kind::expired_by_age: return find_expired(at, step, by_device);
   }
   return reaped{};
 }

@@ -12,6 +12,6 @@ namespace doorstep {
 
 /// @param positions what the store has, at least: nothing at or above is taken, or a shard that reads it again would bring it back.
 /// @returns reaped::removed and the rest, by step.what.
-result<reaped> reap_stored(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions);
+result<reaped> reap_stored(mongo_connection& at, const reap_step& step, const std::vector<shard_position>& positions, bool by_device);
 
 }  // namespace doorstep

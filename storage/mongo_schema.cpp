@@ -2,6 +2,7 @@
 #include "storage/mongo_schema.hpp"
 
 #include "runtime/digest.hpp"
+#include "storage/mongo_devices.hpp"
 #include "storage/mongo_format.hpp"
 #include "storage/origin_text.hpp"
 
@@ -133,9 +134,10 @@ result<known_state> settle_log(mongo_connection& at, const log_identity& log) {
 
 }  // namespace
 
-result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log) {
+result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log, bool by_device) {
   auto known = settle_log(at, log);
   if (!known) return known.error();
+  if (auto settled = settle_scope(at, by_device); !settled) return settled.error();
   mongo_identity out;
   out.who = {known->store_id, known->log.id, known->log.generation};
   for (std::uint32_t i = 0; i < log.ends.size(); ++i) out.positions.push_back({shard_id{i}, known->log.positions[i], std::move(known->origins[i])});

@@ -21,6 +21,6 @@ struct mongo_identity {
 
 /// Makes what is missing. @returns ec::bad_config, saying what to do, where the store belongs to another log, shard count or generation, or is ahead of the
 /// log; ec::unsupported for a newer format; ec::unavailable for the world.
-result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log);
+result<mongo_identity> prepare_mongo(mongo_connection& at, const log_identity& log, bool by_device);
 
 }  // namespace doorstep

@@ -3,6 +3,7 @@
 #include "storage/mongo_store.hpp"
 
 #include "runtime/burst.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/log.hpp"
 #include "runtime/threads.hpp"
 #include "storage/commit_queue.hpp"
@@ -86,6 +87,7 @@ struct mongo_store::impl {
         pool(std::move(p)),
         identity(std::move(who)),
         generation(identity.who.generation),
+        by_device(acks_by_device(options.delivery)),
         stored_to(identity.positions),
         writer(pool, doubts, options.log.dedup_window, counts),
         health(m, options.store.database),
@@ -96,9 +98,9 @@ struct mongo_store::impl {
       write_on();
     });
     for (std::size_t i = 1; i < options.store.connections_max; ++i)
-      reading.emplace_back([this, with_bytes = options.delivery.mailbox_bytes_max != 0] {
+      reading.emplace_back([this, with_bytes = options.delivery.mailbox_bytes_max != 0, by_device = by_device] {
         name_this_thread("store-reader");
-        mongo_reader reader(pool, doubts, with_bytes);
+        mongo_reader reader(pool, doubts, with_bytes, by_device);
         questions.answer(reader);
       });
   }
@@ -125,6 +127,7 @@ struct mongo_store::impl {
   const std::shared_ptr<mongo_pool> pool;
   const mongo_identity identity;
   const std::uint32_t generation;
+  const bool by_device;  ///< whether devices have cursors of their own
   mutable std::mutex positions_mutex;
   std::vector<shard_position> stored_to;  ///< messages below are stored
   cursors_in_doubt doubts;
@@ -155,7 +158,8 @@ void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optio
   const burst together;
   // An empty one, which only asks for its turn, says nothing.
   const auto is_empty = [](const store_work& x) {
-    return x.batch.messages.empty() && x.batch.cursors.empty() && x.batch.dead.empty() && x.batch.positions.empty() && x.batch.dead_changes.empty();
+    return x.batch.messages.empty() && x.batch.cursors.empty() && x.batch.dead.empty() && x.batch.positions.empty() && x.batch.dead_changes.empty() &&
+           x.batch.inboxes.empty();
   };
   if (!std::all_of(writes.begin(), writes.end(), is_empty)) health.note_write(why);
   counts.store_queue.add(-static_cast<double>(writes.size()));
@@ -169,7 +173,7 @@ void mongo_store::impl::settle(std::vector<store_work>& writes, const std::optio
     }
   }
   for (auto& x : writes) {
-    const auto failed = !why && x.reap ? writer.reap(*x.reap, positions_now()) : why;
+    const auto failed = !why && x.reap ? writer.reap(*x.reap, positions_now(), by_device) : why;
     if (failed) {
       x.done(*failed);
       continue;
@@ -219,15 +223,19 @@ std::vector<shard_position> mongo_store::positions() const { return impl_->ident
 
 void mongo_store::write(store_batch batch, urgency when, store_done<void> done) { impl_->write({std::move(batch), std::move(done)}, when); }
 
-void mongo_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
+void mongo_store::load(address box, std::size_t limit, store_done<stored_mailbox> done) {
   // How far the store is has to be known before it is read: what comes in between is above it.
-  impl_->ask<stored_mailbox>(std::move(done), [at = impl_.get(), user = std::move(user), limit](mongo_reader& from) {
-    return from.load(user, limit, at->complete_to(user));
+  impl_->ask<stored_mailbox>(std::move(done), [at = impl_.get(), box = std::move(box), limit](mongo_reader& from) {
+    return from.load(box, limit, at->complete_to(user_of(box)));
   });
 }
 
 void mongo_store::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {
   impl_->ask<std::vector<cursor_record>>(std::move(done), [keys = std::move(keys)](mongo_reader& from) { return from.newest(keys); });
+}
+
+void mongo_store::devices(address user, store_done<std::vector<cursor_record>> done) {
+  impl_->ask<std::vector<cursor_record>>(std::move(done), [user = std::move(user)](mongo_reader& from) { return from.devices(user); });
 }
 
 void mongo_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
@@ -242,9 +250,9 @@ void mongo_store::locate(address user, std::vector<sequence> seqs, store_done<st
   });
 }
 
-void mongo_store::history(address user, history_query query, store_done<stored_history> done) {
-  impl_->ask<stored_history>(std::move(done), [at = impl_.get(), user = std::move(user), query](mongo_reader& from) {
-    return from.history(user, query, at->shard_of_user(user));
+void mongo_store::history(address box, history_query query, store_done<stored_history> done) {
+  impl_->ask<stored_history>(std::move(done), [at = impl_.get(), box = std::move(box), query](mongo_reader& from) {
+    return from.history(box, query, at->shard_of_user(user_of(box)));
   });
 }
 
@@ -268,7 +276,7 @@ result<std::unique_ptr<message_store>> open_mongo_store(const config& options, c
   if (!pool) return pool.error();
   auto prepared = [&] {
     mongo_connection at(*pool);
-    return prepare_mongo(at, log);
+    return prepare_mongo(at, log, acks_by_device(options.delivery));
   }();
   if (!prepared) return prepared.error();
   counts.dead_letters.set(static_cast<double>(prepared->dead_letters));

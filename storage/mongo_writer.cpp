@@ -2,6 +2,7 @@
 #include "storage/mongo_writer.hpp"
 
 #include "storage/mongo_dedup.hpp"
+#include "storage/mongo_devices.hpp"
 #include "storage/mongo_format.hpp"
 #include "storage/mongo_reaper.hpp"
 #include "storage/origin_text.hpp"
@@ -149,11 +150,7 @@ std::optional<failure> mongo_writer::impl::write_inboxes(std::span<store_work> w
 
 std::optional<failure> mongo_writer::impl::write_cursors(const newest_cursors& newest) {
   std::vector<mongo_operation> all;
-  for (const auto& [user, record] : newest) {
-    auto filter = bson_with("_id", user.text());
-    filter.part("version", bson_with("$lt", static_cast<std::int64_t>(record->version)));
-    all.push_back({mongo_operation::kind::upsert, std::move(filter), bson_with("$set", document_of(*record))});
-  }
+  for (const auto& [user, record] : newest) all.push_back(mongo_write_of(*record));
   return failure_of(at.write(mongo_collection::cursors, all));
 }
 
@@ -217,8 +214,8 @@ std::optional<failure> mongo_writer::run(std::span<store_work> works) {
   return {};
 }
 
-std::optional<failure> mongo_writer::reap(reap_work& work, const std::vector<shard_position>& positions) {
-  auto done = reap_stored(impl_->at, work.step, positions);
+std::optional<failure> mongo_writer::reap(reap_work& work, const std::vector<shard_position>& positions, bool by_device) {
+  auto done = reap_stored(impl_->at, work.step, positions, by_device);
   if (!done) return done.error();
   if (work.step.what == reap_kind::dead_letters) impl_->counts.dead_letters.add(-static_cast<double>(done->removed));
   work.outcome = std::move(*done);

@@ -39,7 +39,7 @@ public:
   /// Writes them all, and fills in which messages are duplicates where a batch asks for it. @returns what went wrong; then any part of them may be stored, and all of it may be written again.
   std::optional<failure> run(std::span<store_work> works);
   /// Retention. @param positions what the store has, at least: nothing at or above is taken.
-  std::optional<failure> reap(reap_work& work, const std::vector<shard_position>& positions);
+  std::optional<failure> reap(reap_work& work, const std::vector<shard_position>& positions, bool by_device);
   /// Does the server answer questions? @returns why not.
   std::optional<failure> ping();
 

@@ -252,8 +252,12 @@ std::vector<shard_position> sqlite_database::positions() const { return impl_->s
 
 void sqlite_database::write(store_batch batch, urgency when, store_done<void> done) { impl_->write({std::move(batch), std::move(done)}, when); }
 
-void sqlite_database::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
-  impl_->ask<stored_mailbox>(std::move(done), [user = std::move(user), limit](sqlite_reader& from) { return from.load(user, limit); });
+void sqlite_database::load(address box, std::size_t limit, store_done<stored_mailbox> done) {
+  impl_->ask<stored_mailbox>(std::move(done), [box = std::move(box), limit](sqlite_reader& from) { return from.load(box, limit); });
+}
+
+void sqlite_database::devices(address user, store_done<std::vector<cursor_record>> done) {
+  impl_->ask<std::vector<cursor_record>>(std::move(done), [user = std::move(user)](sqlite_reader& from) { return from.devices(user); });
 }
 
 void sqlite_database::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {

@@ -3,6 +3,8 @@
 // the tail, so that a half-written segment is never counted twice.
 #include "storage/sqlite_flush.hpp"
 
+#include "runtime/devices.hpp"
+
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Statement.h>
 
@@ -31,10 +33,11 @@ struct index_flusher::statements {
         cursor(db,
                "INSERT INTO cursor VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
                "WHERE excluded.version > cursor.version"),
+        no_cursor(db, "DELETE FROM cursor WHERE user = ? AND version < ?"),
         journal(db, "DELETE FROM cursor_journal WHERE entry <= ?"),
         reap_run(db, "DELETE FROM dedup_run WHERE run = ?"),
         reap_chunks(db, "DELETE FROM dedup_chunk WHERE run = ?") {}
-  SQLite::Statement posting, log_run, dedup_run, dedup_chunk, state, cursor, journal, reap_run, reap_chunks;
+  SQLite::Statement posting, log_run, dedup_run, dedup_chunk, state, cursor, no_cursor, journal, reap_run, reap_chunks;
 
   template <class... Values>
   static void run(SQLite::Statement& x, const Values&... values) {
@@ -132,6 +135,10 @@ void index_flusher::step_cursors(std::size_t rows) {
   const auto& records = *cursors_.frozen();
   const auto to = std::min(records.size(), cursor_next_ + rows);
   for (auto i = cursor_next_; i < to; ++i) {
+    if (device_of(records[i].user) && !is_registered(records[i])) {  // forgotten
+      statements::run(sql_->no_cursor, records[i].user.text(), as_stored(records[i].version));
+      continue;
+    }
     bytes_.clear();
     encode_cursor(records[i], bytes_);
     statements::run(sql_->cursor, records[i].user.text(), as_stored(records[i].version), bytes_);

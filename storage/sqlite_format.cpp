@@ -2,6 +2,9 @@
 // The bytes inside the tables. memcpy of native integers: every platform this is built for is little-endian, and a static_assert says so.
 #include "storage/sqlite_format.hpp"
 
+#include "runtime/delivery_terms_json.hpp"
+#include "runtime/devices.hpp"
+
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -124,6 +127,9 @@ void encode_cursor(const cursor_record& x, std::string& out) {
   put(out, static_cast<std::uint8_t>(x.horizon.open));
   put(out, x.read_upto.value);
   put_above(out, x.acked);
+  if (!device_of(x.user)) return;
+  put(out, x.seen.value);
+  put(out, x.since.value);
 }
 
 result<cursor_record> decode_cursor(std::string_view& bytes) {
@@ -139,6 +145,7 @@ result<cursor_record> decode_cursor(std::string_view& bytes) {
       !take(bytes, out.read_upto.value) || !take_above(bytes, floor, out.acked))
     return broken;
   out.horizon.open = open != 0;
+  if (device_of(out.user) && (!take(bytes, out.seen.value) || !take(bytes, out.since.value))) return broken;
   return out;
 }
 
@@ -174,6 +181,30 @@ result<inbox_record> decode_inbox(std::string_view bytes, const address& user) {
     out.marks[i] = mark_ranges(std::move(ranges));
   }
   return out;
+}
+
+dead_reason stored_reason(std::string_view name) {
+  const auto found = dead_reason_from(name);
+  return found ? *found : dead_reason::malformed;
+}
+
+result<std::shared_ptr<const delivery_terms>> stored_terms(std::optional<std::string_view> json) {
+  if (!json) return std::shared_ptr<const delivery_terms>();
+  auto read = delivery_terms_from_json(*json);
+  if (!read) return failure{ec::corrupt, "stored delivery terms cannot be read: " + read.error().detail, read.error().field};
+  return read;
+}
+
+result<std::shared_ptr<const event>> stored_event(std::string_view json, bool partial) {
+  if (json.empty()) return std::shared_ptr<const event>();
+  auto read = event_from_json(json);
+  if (!read && partial) {
+    event kept;
+    kept.data = std::string(json);
+    return std::make_shared<const event>(std::move(kept));
+  }
+  if (!read) return failure{ec::corrupt, "a stored event cannot be read: " + read.error().detail, read.error().field};
+  return std::make_shared<const event>(std::move(*read));
 }
 
 }  // namespace doorstep

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes inside the tables: hashes that index rows, lists of places, cursor records. All little-endian, described in docs/formats.md; never change one
+// The bytes and texts inside the tables: hashes that index rows, lists of places, cursor records, events. All little-endian, described in docs/formats.md; never change one
 // without a migration. Pure, any thread.
 #pragma once
 
 #include "runtime/cursor.hpp"
 #include "runtime/error.hpp"
 #include "runtime/inbox.hpp"
+#include "runtime/message.hpp"
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,5 +60,11 @@ result<cursor_record> decode_cursor(std::string_view& bytes);
 void encode_inbox(const inbox_record& x, std::string& out);
 /// @returns ec::corrupt where the bytes are not one, ec::unsupported for marks of a newer version.
 result<inbox_record> decode_inbox(std::string_view bytes, const address& user);
+
+/// Texts of a row as values. A name that this program does not know counts as malformed.
+dead_reason stored_reason(std::string_view name);
+result<std::shared_ptr<const delivery_terms>> stored_terms(std::optional<std::string_view> json);
+/// @param partial a dead letter's: it was kept as far as it was understood, so what cannot be read as an event is handed on as its data
+result<std::shared_ptr<const event>> stored_event(std::string_view json, bool partial);
 
 }  // namespace doorstep

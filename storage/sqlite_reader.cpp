@@ -3,7 +3,8 @@
 // tail no longer has was on disk before it was dropped; what the disk has of rows that the tail still holds is left out.
 #include "storage/sqlite_reader.hpp"
 
-#include "runtime/delivery_terms_json.hpp"
+#include "storage/sqlite_dead_letters.hpp"
+#include "storage/sqlite_devices.hpp"
 
 #include <SQLiteCpp/Column.h>
 #include <SQLiteCpp/Database.h>
@@ -29,35 +30,25 @@ std::uint64_t number(const SQLite::Column& x) { return static_cast<std::uint64_t
 std::string_view blob(const SQLite::Column& x) { return {static_cast<const char*>(x.getBlob()), static_cast<std::size_t>(x.getBytes())}; }
 std::string_view text(const SQLite::Column& x) { return {x.getText(), static_cast<std::size_t>(x.getBytes())}; }
 
-dead_reason reason_of(const SQLite::Column& x) {
-  const auto found = dead_reason_from(text(x));
-  return found ? *found : dead_reason::malformed;
-}
-
 bool is_in(const std::vector<sequence_range>& ranges, sequence seq) {
   const auto at = std::lower_bound(ranges.begin(), ranges.end(), seq, [](const sequence_range& x, sequence y) { return x.upto < y; });
   return at != ranges.end() && at->after < seq;
 }
 
-result<std::shared_ptr<const delivery_terms>> terms_of(const SQLite::Column& x) {
-  if (x.isNull()) return std::shared_ptr<const delivery_terms>();
-  auto read = delivery_terms_from_json(text(x));
-  if (!read) return failure{ec::corrupt, "stored delivery terms cannot be read: " + read.error().detail, read.error().field};
-  return read;
-}
-
-/// @param partial a dead letter's: it was kept as far as it was understood, so what cannot be read as an event is handed on as its data
-result<std::shared_ptr<const event>> event_of(const SQLite::Column& x, bool partial) {
-  if (x.getBytes() == 0) return std::shared_ptr<const event>();
-  auto read = event_from_json(text(x));
-  if (!read && partial) {
-    event kept;
-    kept.data = x.getString();
-    return std::make_shared<const event>(std::move(kept));
+/// One state of the database for all reads until its end. Each statement alone would lock, unlock and, after any commit of the writer, read again what the
+/// cache has. Begun after the look at the tail, never before: what the tail had dropped by then is on disk in this state.
+class snapshot {
+public:
+  explicit snapshot(SQLite::Database& db) : db_(db) { db_.exec("BEGIN"); }
+  ~snapshot() {
+    if (db_.tryExec("COMMIT") != 0) db_.tryExec("ROLLBACK");
   }
-  if (!read) return failure{ec::corrupt, "a stored event cannot be read: " + read.error().detail, read.error().field};
-  return std::make_shared<const event>(std::move(*read));
-}
+  snapshot(const snapshot&) = delete;
+  snapshot& operator=(const snapshot&) = delete;
+
+private:
+  SQLite::Database& db_;
+};
 
 }  // namespace
 
@@ -68,8 +59,8 @@ struct sqlite_reader::impl {
         db(std::move(database)),
         identity(who),
         tail(t),
-        cursors(c),
-        cursor(*db, "SELECT record FROM cursor WHERE user = ?"),
+        by_device(acks_by_device(options.delivery)),
+        devices(*db, c, by_device),
         postings(*db, "SELECT first_seq, first_row, places FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
         counts(*db,
                "SELECT first_seq, first_row, messages, places, last_seq, bytes FROM posting WHERE address = ? AND last_seq > ? ORDER BY last_seq"),
@@ -81,21 +72,13 @@ struct sqlite_reader::impl {
         origin(*db, "SELECT source, generation, topic, partition FROM origin WHERE id = ?"),
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
-        dead(*db,
-             "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, terms FROM "
-             "dead_letter "
-             "WHERE entry > coalesce((SELECT entry FROM dead_letter WHERE id = ?1), 0) AND (?3 = '' OR address = ?3) AND (?4 = '' OR topic = ?4) "
-             "AND (?5 = '' OR reason = ?5) AND last >= ?6 AND last < ?7 AND (?8 = 1 OR requeued = 0) ORDER BY entry LIMIT ?2"),
-        dead_by_id(*db,
-                   "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
-                   "terms FROM dead_letter WHERE id = ?1"),
-        dead_unmirrored(*db,
-                        "SELECT id, address, seq, reason, detail, source, topic, partition, offset, event, first, last, attempts, requeue, requeued, "
-                        "terms FROM dead_letter WHERE mirrored = 0 ORDER BY entry LIMIT ?2") {}
+        letters(*db) {}
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
-  result<stored_history> history(const address& user, const history_query& query);
+  result<stored_history> history(const address& box, const history_query& query);
+  /// @param out with the record, and without what is the user's
+  result<stored_mailbox> load_device(const address& user, stored_mailbox out, std::size_t limit);
   void places_on_disk(std::uint64_t key, std::uint64_t after, std::uint64_t below, std::size_t limit, std::vector<message_place>& out);
   std::uint64_t count(std::uint64_t key, const tail_index::view& view, const std::vector<sequence_range>& ranges, sequence upto,
                       std::uint64_t* in_bytes = nullptr);
@@ -114,8 +97,10 @@ struct sqlite_reader::impl {
   std::unique_ptr<SQLite::Database> db;
   const database_identity& identity;
   const tail_index& tail;
-  const cursor_book& cursors;
-  SQLite::Statement cursor, postings, counts, inbox, gone_to, appended, bytes, row, origin, run, dead, dead_by_id, dead_unmirrored;
+  const bool by_device;
+  sqlite_devices devices;
+  SQLite::Statement postings, counts, inbox, gone_to, appended, bytes, row, origin, run;
+  sqlite_dead_letters letters;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
@@ -212,7 +197,7 @@ std::uint64_t sqlite_reader::impl::bytes_of(std::uint64_t row_id) {
     out = number(bytes.getColumn(0));
     // A row of before there was the number.
     if (bytes.getColumn(0).isNull())
-      if (const auto what = event_of(bytes.getColumn(1), true)) out = content_bytes(what->get());
+      if (const auto what = stored_event(text(bytes.getColumn(1)), true)) out = content_bytes(what->get());
   }
   bytes.reset();
   return out;
@@ -242,9 +227,9 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
   row.reset();
   row.bind(1, as_stored(row_id));
   if (!row.executeStep()) return std::optional<logged>();
-  auto what = event_of(row.getColumn(5), !row.getColumn(6).isNull());
+  auto what = stored_event(text(row.getColumn(5)), !row.getColumn(6).isNull());
   if (!what) return what.error();
-  auto terms = terms_of(row.getColumn(10));
+  auto terms = stored_terms(row.getColumn(10).isNull() ? std::nullopt : std::optional(text(row.getColumn(10))));
   if (!terms) return terms.error();
   logged out;
   out.what = std::make_shared<const message>(message{trusted_address(row.getColumn(1).getString()),
@@ -257,7 +242,7 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
                                                      row.getColumn(8).isNull() ? -1 : row.getColumn(9).getInt64(),
                                                      std::move(*terms)});
   if (!row.getColumn(6).isNull()) {
-    out.reason = reason_of(row.getColumn(6));
+    out.reason = stored_reason(text(row.getColumn(6)));
     out.detail = row.getColumn(7).getString();
   }
   row.reset();
@@ -285,27 +270,60 @@ result<stored_page> sqlite_reader::impl::page(const address& user, const tail_in
   return out;
 }
 
-result<stored_mailbox> sqlite_reader::load(const address& user, std::size_t limit) {
+result<stored_mailbox> sqlite_reader::impl::load_device(const address& user, stored_mailbox out, std::size_t limit) {
+  const auto floor = out.record.acked.floor();
+  const auto view = view_of(user, floor.value);
+  auto messages = page(user, view, floor.value, limit);
+  if (!messages) return messages.error();
+  out.page = std::move(*messages);
+  out.owed = amount_owed(out.record.acked, out.page);
+  if (!out.page.more) return out;
+  out.owed.bytes = 0;
+  out.owed.messages =
+      count(address_key(user.text()), view, unacked_ranges(out.record.acked), out.page.complete_to, with_bytes ? &out.owed.bytes : nullptr);
+  return out;
+}
+
+result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit) {
   try {
-    auto record = newest_cursor(impl_->cursors, impl_->cursor, user);
+    const auto user = user_of(box);
+    std::size_t devices = 0;
+    auto record = impl_->devices.to_load(
+        box, [&] { return impl_->complete_to(impl_->view_of(user, 0)); }, devices);
     if (!record) return record.error();
+    if (device_of(box)) {
+      stored_mailbox out;
+      out.record = std::move(*record);
+      out.devices = devices;
+      return impl_->load_device(user, std::move(out), limit);
+    }
     auto inbox = impl_->inbox_of(user, *record);
     if (!inbox) return inbox.error();
     const auto unread_in = unread_ranges(*inbox), unseen_in = unseen_ranges(*inbox);
     const auto floor = record->acked.floor();
     const auto view = impl_->view_of(user, std::min({floor, unread_in.front().after, unseen_in.front().after}).value);
+    const snapshot state(*impl_->db);
     auto page = impl_->page(user, view, floor.value, limit);
     if (!page) return page.error();
     const auto key = address_key(user.text());
     const auto upto = page->complete_to;
     // Where the page has them all the count costs nothing.
     auto owed = amount_owed(record->acked, *page);
-    if (page->more) {
+    if (impl_->by_device) owed = {};  // to nobody, while there are devices; and who asks keeps the inbox
+    if (page->more && !impl_->by_device) {
       owed = {};
       owed.messages = impl_->count(key, view, unacked_ranges(record->acked), upto, impl_->with_bytes ? &owed.bytes : nullptr);
     }
     const auto unread = impl_->count(key, view, unread_in, upto), unseen = impl_->count(key, view, unseen_in, upto);
-    return stored_mailbox{std::move(*record), std::move(*page), unread, owed, unseen, std::move(*inbox)};
+    return stored_mailbox{std::move(*record), std::move(*page), unread, owed, unseen, std::move(*inbox), devices};
+  } catch (const SQLite::Exception& x) {
+    return database_failure(x, impl_->path);
+  }
+}
+
+result<std::vector<cursor_record>> sqlite_reader::devices(const address& user) {
+  try {
+    return impl_->devices.of(user);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -316,7 +334,7 @@ result<std::vector<cursor_record>> sqlite_reader::newest(const std::vector<addre
     std::vector<cursor_record> out;
     out.reserve(keys.size());
     for (const auto& key : keys) {
-      auto record = newest_cursor(impl_->cursors, impl_->cursor, key);
+      auto record = impl_->devices.newest(key);
       if (!record) return record.error();
       out.push_back(std::move(*record));
     }
@@ -328,10 +346,14 @@ result<std::vector<cursor_record>> sqlite_reader::newest(const std::vector<addre
 
 result<stored_page> sqlite_reader::read(const address& user, sequence after, std::size_t limit) {
   try {
-    auto out = impl_->page(user, impl_->view_of(user, after.value), after.value, limit);
+    const auto view = impl_->view_of(user, after.value);
+    auto out = [&] {
+      const snapshot state(*impl_->db);
+      return impl_->page(user, view, after.value, limit);
+    }();
     if (!out || !user.is_channel()) return out;
     // After the page: what is missing there because it had just gone is noted by now.
-    auto gone = newest_cursor(impl_->cursors, impl_->cursor, gone_key(user));
+    auto gone = impl_->devices.newest(gone_key(user));
     if (!gone) return gone.error();
     out->gone_to = gone->acked.floor();
     return out;
@@ -360,17 +382,19 @@ result<stored_places> sqlite_reader::locate(const address& user, const std::vect
   }
 }
 
-result<stored_history> sqlite_reader::impl::history(const address& user, const history_query& query) {
-  const auto& whose = query.reader.empty() ? user : query.reader;
-  auto record = newest_cursor(cursors, cursor, whose);
+result<stored_history> sqlite_reader::impl::history(const address& box, const history_query& query) {
+  const auto user = user_of(box);
+  const auto& whose = query.reader.empty() ? box : query.reader;
+  auto record = devices.newest(whose);
   if (!record) return record.error();
   auto inbox = inbox_of(whose, *record);
   if (!inbox) return inbox.error();
   stored_history out;
   out.acked = std::move(record->acked);
+  out.since = record->since;
   out.inbox = std::move(*inbox);
   if (user.is_channel()) {
-    auto gone = newest_cursor(cursors, cursor, gone_key(user));
+    auto gone = devices.newest(gone_key(user));
     if (!gone) return gone.error();
     out.gone_to = gone->acked.floor();
   } else {
@@ -381,6 +405,7 @@ result<stored_history> sqlite_reader::impl::history(const address& user, const h
   }
 
   const auto view = view_of(user, query.after.value);
+  const snapshot state(*db);
   const auto before = query.before ? query.before.value : UINT64_MAX;
   std::vector<message_place> places;
   places_on_disk(address_key(user.text()), query.after.value, std::min(bound(view), before), SIZE_MAX, places);
@@ -401,9 +426,9 @@ result<stored_history> sqlite_reader::impl::history(const address& user, const h
   return out;
 }
 
-result<stored_history> sqlite_reader::history(const address& user, const history_query& query) {
+result<stored_history> sqlite_reader::history(const address& box, const history_query& query) {
   try {
-    return impl_->history(user, query);
+    return impl_->history(box, query);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -411,46 +436,7 @@ result<stored_history> sqlite_reader::history(const address& user, const history
 
 result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_query& query) {
   try {
-    std::vector<dead_letter> out;
-    auto& q = query.unmirrored ? impl_->dead_unmirrored : query.id.empty() ? impl_->dead : impl_->dead_by_id;
-    q.reset();
-    if (query.unmirrored || query.id.empty()) q.bind(2, static_cast<std::int64_t>(query.limit));
-    if (!query.unmirrored) q.bind(1, query.id.empty() ? query.after : query.id);
-    if (!query.unmirrored && query.id.empty()) {
-      q.bind(3, query.address);
-      q.bind(4, query.topic);
-      q.bind(5, query.reason ? std::string(name(*query.reason)) : std::string());
-      q.bind(6, query.since.value_or(unix_ms{INT64_MIN}).value);
-      q.bind(7, query.until.value_or(unix_ms{INT64_MAX}).value);
-      q.bind(8, query.requeued_too ? 1 : 0);
-    }
-    std::size_t bytes = 0;
-    while (bytes < query.bytes_max && q.executeStep()) {
-      auto what = event_of(q.getColumn(9), true);
-      if (!what) return what.error();
-      auto terms = terms_of(q.getColumn(15));
-      if (!terms) return terms.error();
-      const auto to = q.getColumn(1).getString();
-      out.push_back({q.getColumn(0).getString(),
-                     to.empty() ? address() : trusted_address(to),
-                     {number(q.getColumn(2))},
-                     reason_of(q.getColumn(3)),
-                     q.getColumn(4).getString(),
-                     q.getColumn(5).getString(),
-                     q.getColumn(6).getString(),
-                     q.getColumn(7).getInt(),
-                     q.getColumn(8).getInt64(),
-                     std::move(*what),
-                     {q.getColumn(10).getInt64()},
-                     {q.getColumn(11).getInt64()},
-                     q.getColumn(12).getUInt(),
-                     q.getColumn(13).getUInt(),
-                     q.getColumn(14).getInt() != 0,
-                     std::move(*terms)});
-      bytes += memory_of(out.back());
-    }
-    q.reset();
-    return out;
+    return impl_->letters.read(query);
   } catch (const SQLite::Exception& x) {
     return database_failure(x, impl_->path);
   }
@@ -459,6 +445,7 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
 result<std::vector<logged>> sqlite_reader::records(std::uint32_t shard, std::uint64_t offset, std::size_t limit) {
   try {
     auto rows = impl_->tail.rows_of(shard, offset, limit);
+    const snapshot state(*impl_->db);
     if (!rows) {
       rows.emplace();
       auto& q = impl_->run;

@@ -21,11 +21,12 @@ public:
                                                      const cursor_book& cursors);
   ~sqlite_reader();
 
-  result<stored_mailbox> load(const address& user, std::size_t limit);
+  result<stored_mailbox> load(const address& box, std::size_t limit);
+  result<std::vector<cursor_record>> devices(const address& user);
   result<std::vector<cursor_record>> newest(const std::vector<address>& keys);
   result<stored_page> read(const address& user, sequence after, std::size_t limit);
   result<stored_places> locate(const address& user, const std::vector<sequence>& seqs);
-  result<stored_history> history(const address& user, const history_query& query);
+  result<stored_history> history(const address& box, const history_query& query);
   result<std::vector<dead_letter>> dead_letters(const dead_letter_query& query);
   /// Records of a shard from `offset` on: at least one where there is one, at most `limit`. Only where the log is ours (offsets without gaps).
   result<std::vector<logged>> records(std::uint32_t shard, std::uint64_t offset, std::size_t limit);

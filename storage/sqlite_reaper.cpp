@@ -46,7 +46,12 @@ void begin_look(SQLite::Statement& q, const reap_step& what) {
   q.bind(4, static_cast<std::int64_t>(what.limit));
 }
 
-/// Keeps one range a user.
+bool is_forgotten_in(const std::vector<cursor_record>& records, std::size_t from, const address& box) {
+  return std::any_of(records.begin() + static_cast<std::ptrdiff_t>(from), records.end(),
+                     [&](const auto& x) { return x.user == box && !is_registered(x); });
+}
+
+/// Keeps one range a mailbox.
 class overdue_users {
 public:
   void add(const address& user, sequence seq) {
@@ -73,7 +78,6 @@ struct sqlite_reaper::statements {
              "SELECT row, shard, seq, address, appended, origin_offset >= (SELECT floor FROM origin WHERE id = message.origin) FROM message "
              "WHERE row > ?1 AND row <= coalesce((SELECT value FROM state WHERE name = 'indexed_row'), 0) ORDER BY row LIMIT ?2"),
         remove(db, "DELETE FROM message WHERE row = ?"),
-        cursor(db, "SELECT record FROM cursor WHERE user = ?"),
         postings(db, "SELECT last_seq, first_seq, first_row, places FROM posting WHERE address = ?1 AND last_seq >= ?2 ORDER BY last_seq"),
         posting(db,
                 "UPDATE posting SET first_seq = ?3, messages = ?4, first_row = ?5, places = ?6, bytes = NULL WHERE address = ?1 AND last_seq = ?2"),
@@ -88,32 +92,42 @@ struct sqlite_reaper::statements {
         expiring(db,
                  "SELECT e.expires, e.row, m.seq, m.address FROM expiring e LEFT JOIN message m ON m.row = e.row "
                  "WHERE (e.expires, e.row) > (?1, ?2) AND e.expires < ?3 ORDER BY e.expires, e.row LIMIT ?4"),
+        no_device(db, "DELETE FROM device WHERE user = ? AND device = ?"),
         not_expiring(db, "DELETE FROM expiring WHERE expires = ? AND row = ?"),
         by_age(db, "SELECT row, seq, address, appended, event FROM message WHERE row > ?1 ORDER BY row LIMIT ?2") {}
-  SQLite::Statement uncovered, rows, remove, cursor, postings, posting, no_posting, gone_mark, gone_to, log_runs;
-  SQLite::Statement dead, remove_dead, expiring, not_expiring, by_age;
+  SQLite::Statement uncovered, rows, remove, postings, posting, no_posting, gone_mark, gone_to, log_runs;
+  SQLite::Statement dead, remove_dead, expiring, no_device, not_expiring, by_age;
 };
 
-/// What the cursors say, each read once a step.
-class sqlite_reaper::acked_by_user {
+/// What the cursors say, those of each user read once a step.
+class sqlite_reaper::judges_of_users {
 public:
-  acked_by_user(const cursor_book& cursors, SQLite::Statement& by_user) : cursors_(cursors), by_user_(by_user) {}
-  bool has(const address& user, sequence seq) {
+  explicit judges_of_users(sqlite_devices& devices) : devices_(devices) {}
+  /// The mailboxes that are owed the message: the user's, or those of devices. Who reads a channel judges for itself: nobody is to be told.
+  const std::vector<address>& owe(const address& user, sequence seq) {
+    owing_.clear();
+    if (user.is_channel()) return owing_;
     const auto [found, is_new] = known_.try_emplace(std::string(user.text()));
     if (is_new) {
-      auto record = newest_cursor(cursors_, by_user_, user);
-      if (record) found->second = std::move(record->acked);
+      auto records = devices_.judges(user);
+      if (records)
+        found->second = std::move(*records);
+      else
+        found->second.emplace_back().user = user;  // what cannot be read settles nothing
     }
-    return found->second.is_acked(seq);
+    for (const auto& x : found->second)
+      if (!x.acked.is_acked(seq)) owing_.push_back(x.user);
+    return owing_;
   }
 
 private:
-  const cursor_book& cursors_;
-  SQLite::Statement& by_user_;
-  std::unordered_map<std::string, cursor> known_;
+  sqlite_devices& devices_;
+  std::unordered_map<std::string, std::vector<cursor_record>> known_;
+  std::vector<address> owing_;
 };
 
-sqlite_reaper::sqlite_reaper(SQLite::Database& db, const cursor_book& cursors) : cursors_(cursors), sql_(std::make_unique<statements>(db)) {}
+sqlite_reaper::sqlite_reaper(SQLite::Database& db, const cursor_book& cursors, bool by_device)
+    : devices_(db, cursors, by_device), sql_(std::make_unique<statements>(db)) {}
 sqlite_reaper::~sqlite_reaper() = default;
 
 reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_t>& positions, settled_by whom) {
@@ -123,7 +137,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
   };
   std::vector<std::uint64_t> rows;
   std::unordered_map<std::uint64_t, places_of_user> places;
-  acked_by_user acked(cursors_, sql_->cursor);
+  judges_of_users judges(devices_);
   std::map<std::uint32_t, sequence> gone_to;
   std::map<address, sequence> gone_of_channels;
   reaped out;
@@ -146,7 +160,7 @@ reaped sqlite_reaper::step(const reap_step& what, const std::vector<std::uint64_
     const auto to = trusted_address(q.getColumn(3).getString());
     // What a shard would read again after a restart, or a replay of its source is recognised by, is not history yet.
     bool keep = seq.offset() >= positions.at(shard) || q.getColumn(5).getInt() != 0;
-    if (!keep && !to.is_dead_letters() && !to.is_channel() && whom == settled_by::cursor) keep = !acked.has(to, seq);
+    if (!keep && !to.is_dead_letters() && whom == settled_by::cursor) keep = !judges.owe(to, seq).empty();
     if (keep) {
       ++out.kept;
       continue;
@@ -210,7 +224,7 @@ reaped sqlite_reaper::step_dead_letters(const reap_step& what) {
 /// What is settled, or gone, need not be found again.
 reaped sqlite_reaper::step_expired_named(const reap_step& what) {
   reaped out;
-  acked_by_user acked(cursors_, sql_->cursor);
+  judges_of_users judges(devices_);
   overdue_users users;
   std::vector<std::pair<std::int64_t, std::int64_t>> settled;
   std::size_t looked_at = 0;
@@ -225,13 +239,12 @@ reaped sqlite_reaper::step_expired_named(const reap_step& what) {
     }
     const sequence seq{number(q.getColumn(2))};
     const auto to = trusted_address(q.getColumn(3).getString());
-    // Who reads a channel judges for itself: nobody is to be told.
-    if (to.is_channel() || acked.has(to, seq)) {
+    const auto& owe = judges.owe(to, seq);
+    if (owe.empty())
       settled.push_back(last);
-    } else {
+    else
       ++out.kept;
-      users.add(to, seq);
-    }
+    for (const auto& box : owe) users.add(box, seq);
   }
   q.reset();
   for (const auto& [expires, row] : settled) {
@@ -248,7 +261,7 @@ reaped sqlite_reaper::step_expired_named(const reap_step& what) {
 /// In the order of rows, as retention. The event is read only where it may name a time itself.
 reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
   reaped out;
-  acked_by_user acked(cursors_, sql_->cursor);
+  judges_of_users judges(devices_);
   overdue_users users;
   std::size_t looked_at = 0;
   out.again = what.from;
@@ -268,7 +281,9 @@ reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
     last = number(q.getColumn(0));
     const sequence seq{number(q.getColumn(1))};
     const auto to = trusted_address(q.getColumn(2).getString());
-    if (to.is_dead_letters() || to.is_channel() || acked.has(to, seq)) continue;
+    if (to.is_dead_letters()) continue;
+    const auto& owe = judges.owe(to, seq);
+    if (owe.empty()) continue;
     const auto column = q.getColumn(4);
     const std::string_view text(column.getText(), static_cast<std::size_t>(column.getBytes()));
     if (text.find("\"expirytime\"") != std::string_view::npos) {
@@ -276,7 +291,7 @@ reaped sqlite_reaper::step_expired_by_age(const reap_step& what) {
       if (named && named->expires > what.now) continue;
     }
     if (out.kept++ == 0) out.again = std::to_string(before_this);
-    users.add(to, seq);
+    for (const auto& box : owe) users.add(box, seq);
   }
   q.reset();
   if (out.kept == 0) out.again = std::to_string(last);
@@ -296,6 +311,41 @@ void sqlite_reaper::note_gone(const address& channel, sequence seq) {
   q.bind(2, as_stored(mark.version));
   q.bindNoCopy(3, static_cast<const void*>(bytes.data()), static_cast<int>(bytes.size()));
   q.exec();
+}
+
+/// In the order of names.
+reaped sqlite_reaper::step_devices(const reap_step& what, std::vector<cursor_record>& records) {
+  reaped out;
+  const auto names = devices_.after(trusted_address(what.from), what.limit);
+  const auto written = records.size();
+  const auto is_written = [&](const address& box) {
+    return std::any_of(records.begin(), records.begin() + static_cast<std::ptrdiff_t>(written), [&](const auto& x) { return x.user == box; });
+  };
+  for (const auto& name : names) {
+    if (is_written(name)) continue;
+    const auto user = user_of(name);
+    auto gone = devices_.newest(name);
+    if (!gone || (is_registered(*gone) && gone->seen >= what.before)) continue;
+    // Those that go in the same step are others no more.
+    const auto devices = devices_.of(user);
+    auto base = devices_.newest(user);
+    if (!devices || !base) continue;
+    if (is_registered(*gone)) {
+      const auto is_gone = [&](const auto& x) { return x.user == gone->user || is_forgotten_in(records, written, x.user); };
+      for (auto i = written; i < records.size(); ++i)
+        if (records[i].user == user) *base = records[i];
+      records.push_back(base_without(*base, *gone, std::all_of(devices->begin(), devices->end(), is_gone)));
+      records.emplace_back().user = gone->user;
+      records.back().version = gone->version + 1;
+      ++out.removed;
+    }
+    sql_->no_device.reset();
+    sql_->no_device.bind(1, std::string(user.text()));
+    sql_->no_device.bind(2, std::string(device_of(name).value_or("")));
+    sql_->no_device.exec();
+  }
+  if (names.size() == what.limit) out.next = std::string(names.back().text());
+  return out;
 }
 
 bool sqlite_reaper::waits_for_indexes(const reap_step& what) {

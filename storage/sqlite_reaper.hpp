@@ -4,7 +4,7 @@
 #pragma once
 
 #include "runtime/stored.hpp"
-#include "storage/sqlite_cursors.hpp"
+#include "storage/sqlite_devices.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -18,7 +18,8 @@ namespace doorstep {
 
 class sqlite_reaper {
 public:
-  sqlite_reaper(SQLite::Database& db, const cursor_book& cursors);
+  /// @param by_device whether devices have cursors of their own
+  sqlite_reaper(SQLite::Database& db, const cursor_book& cursors, bool by_device);
   ~sqlite_reaper();
 
   enum class settled_by : std::uint8_t {
@@ -30,16 +31,18 @@ public:
   reaped step_dead_letters(const reap_step& what);
   reaped step_expired_named(const reap_step& what);
   reaped step_expired_by_age(const reap_step& what);
+  /// @param records of the transaction: a device that has one is there. Takes those that say who is forgotten.
+  reaped step_devices(const reap_step& what, std::vector<cursor_record>& records);
   /// The oldest row that the indexes on disk do not cover yet is past its retention too.
   bool waits_for_indexes(const reap_step& what);
 
 private:
   struct statements;
-  class acked_by_user;
+  class judges_of_users;
   void note_gone(const address& channel, sequence seq);
   void forget_places(std::uint64_t address, std::uint64_t first_seq, const std::vector<std::uint64_t>& rows);
 
-  const cursor_book& cursors_;
+  sqlite_devices devices_;
   const std::unique_ptr<statements> sql_;
 };
 

@@ -74,6 +74,9 @@ ALTER TABLE message ADD COLUMN terms TEXT;
 ALTER TABLE posting ADD COLUMN bytes INTEGER;
 ALTER TABLE dead_letter ADD COLUMN terms TEXT;
 )",
+    R"(
+CREATE TABLE device (user TEXT NOT NULL, device TEXT NOT NULL, PRIMARY KEY (user, device)) WITHOUT ROWID;
+)",
 };
 constexpr int newest_version = static_cast<int>(migrations.size());
 

@@ -21,6 +21,7 @@ void sqlite_store::load(address user, std::size_t limit, store_done<stored_mailb
 void sqlite_store::cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) {
   database_->cursors(std::move(keys), std::move(done));
 }
+void sqlite_store::devices(address user, store_done<std::vector<cursor_record>> done) { database_->devices(std::move(user), std::move(done)); }
 void sqlite_store::read(address user, sequence after, std::size_t limit, store_done<stored_page> done) {
   database_->read(std::move(user), after, limit, std::move(done));
 }

@@ -18,11 +18,12 @@ public:
   store_identity identity() const override;
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;
-  void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
+  void load(address box, std::size_t limit, store_done<stored_mailbox> done) override;
+  void devices(address user, store_done<std::vector<cursor_record>> done) override;
   void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) override;
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
   void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) override;
-  void history(address user, history_query query, store_done<stored_history> done) override;
+  void history(address box, history_query query, store_done<stored_history> done) override;
   void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
   void stop_reading() override;

@@ -5,6 +5,7 @@
 #include "storage/origin_text.hpp"
 
 #include "runtime/delivery_terms_json.hpp"
+#include "runtime/devices.hpp"
 #include "runtime/event.hpp"
 #include "storage/sqlite_format.hpp"
 
@@ -30,7 +31,7 @@ SQLite::Statement& again(SQLite::Statement& x) {
 struct sqlite_tables::statements {
   explicit statements(SQLite::Database& db);
   SQLite::Statement begin, commit, message, expiring, next_offset, position, shard_origin, origin, origin_at, journal, dead, dead_before,
-      earlier_death, requeued, purged, mirrored, last_seq, inbox;
+      earlier_death, requeued, purged, mirrored, last_seq, inbox, device;
 };
 
 sqlite_tables::statements::statements(SQLite::Database& db)
@@ -55,7 +56,8 @@ sqlite_tables::statements::statements(SQLite::Database& db)
       last_seq(db, "SELECT max(last_seq) FROM posting WHERE address = ?"),
       inbox(db,
             "INSERT INTO inbox VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET version = excluded.version, record = excluded.record "
-            "WHERE excluded.version > inbox.version") {}
+            "WHERE excluded.version > inbox.version"),
+      device(db, "INSERT OR IGNORE INTO device VALUES (?, ?)") {}
 
 sqlite_tables::sqlite_tables(SQLite::Database& db) : db_(db), sql_(std::make_unique<statements>(db)) {}
 sqlite_tables::~sqlite_tables() = default;
@@ -157,6 +159,13 @@ void sqlite_tables::insert(const inbox_record& x) {
   q.bind(1, std::string(x.user.text()));
   q.bind(2, as_stored(x.version));
   q.bindNoCopy(3, static_cast<const void*>(record_.data()), static_cast<int>(record_.size()));
+  q.exec();
+}
+
+void sqlite_tables::note_device(const address& box) {
+  auto& q = again(sql_->device);
+  q.bind(1, std::string(user_of(box).text()));
+  q.bind(2, std::string(device_of(box).value_or("")));
   q.exec();
 }
 

@@ -52,6 +52,8 @@ public:
   void insert_journal(std::uint64_t entry, const std::string& records);
   /// An older version of the user's record is ignored.
   void insert(const inbox_record& x);
+  /// Where to look for the devices of a user.
+  void note_device(const address& box);
   /// @returns by how many there are more now: 0 where the id is there already, or an earlier death of the same message gave way.
   int insert(dead_letter x);
   /// @returns how many rows went.

@@ -7,6 +7,7 @@
 #include "runtime/origin_filter.hpp"
 #include "runtime/test_points.hpp"
 #include "storage/sqlite_checkpoint.hpp"
+#include "storage/sqlite_devices.hpp"
 #include "storage/sqlite_flush.hpp"
 #include "storage/sqlite_reaper.hpp"
 #include "storage/sqlite_recovery.hpp"
@@ -14,6 +15,7 @@
 
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
+#include <SQLiteCpp/Transaction.h>
 #include <sqlite3.h>
 #include <boost/unordered/unordered_flat_map.hpp>
 
@@ -53,7 +55,8 @@ struct sqlite_writer::impl {
         positions(std::move(start.positions)),
         tail(owns ? offsets : positions, owns),
         dedup(*db, tail, options.log.dedup_window),
-        flusher(*db, tail, cursors, dedup) {}
+        flusher(*db, tail, cursors, dedup),
+        by_device(acks_by_device(options.delivery)) {}
 
   // what the open transaction would change
   struct staged_state {
@@ -69,6 +72,7 @@ struct sqlite_writer::impl {
     bool freeze = false;
   };
 
+  result<void> settle_scope(std::uint64_t& entry);
   void transaction(std::span<append_work> appends, std::span<store_work> writes);
   appended place(const log_entry& entry);
   void insert(const message& x, const log_entry* from, std::uint32_t shard, std::uint64_t key);
@@ -94,7 +98,8 @@ struct sqlite_writer::impl {
   cursor_book cursors;
   sqlite_dedup dedup;
   index_flusher flusher;
-  sqlite_reaper reaper{*db, cursors};
+  const bool by_device;
+  sqlite_reaper reaper{*db, cursors, by_device};
   origin_filter origins;
   std::map<origin_partition, std::int64_t> origin_ids;
   std::shared_ptr<const origin_partition> last_origin;
@@ -124,6 +129,7 @@ result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options
     recovered_rows into{made->tail, made->cursors, made->origins, made->origin_ids, segment_rows, owns_log};
     if (auto done = recover_rows(*made->db, into); !done)
       return failure{done.error().code, options.store.path + ": " + done.error().detail, "store.path"};
+    if (auto settled = made->settle_scope(into.next_entry); !settled) return settled.error();
     auto shard_origins = read_shard_origins(*made->db, made->positions.size());
     if (!shard_origins) return failure{shard_origins.error().code, options.store.path + ": " + shard_origins.error().detail, "store.path"};
     made->shard_origins = std::move(*shard_origins);
@@ -136,6 +142,23 @@ result<std::unique_ptr<sqlite_writer>> sqlite_writer::open(const config& options
   } catch (const SQLite::Exception& x) {
     return database_failure(x, options.store.path);
   }
+}
+
+/// Before anything else is written.
+result<void> sqlite_writer::impl::settle_scope(std::uint64_t& entry) {
+  constexpr std::size_t records_a_row = 1'000;
+  SQLite::Transaction transaction(*db);
+  auto records = records_of_scope(*db, cursors, by_device);
+  if (!records) return records.error();
+  const auto first = entry;
+  for (std::size_t from = 0; from < records->size(); from += records_a_row) {
+    std::string bytes;
+    for (auto i = from; i < std::min(from + records_a_row, records->size()); ++i) encode_cursor((*records)[i], bytes);
+    sql.insert_journal(entry++, bytes);
+  }
+  transaction.commit();
+  if (entry != first) cursors.put(std::move(*records), entry - 1);
+  return {};
 }
 
 const database_identity& sqlite_writer::identity() const { return impl_->identity; }
@@ -239,6 +262,7 @@ void sqlite_writer::impl::reap(reap_work& work) {
       work.outcome = reaper.step_dead_letters(work.step);
       staged.dead -= static_cast<int>(work.outcome.removed);
       break;
+    case reap_kind::devices: work.outcome = reaper.step_devices(work.step, staged.cursors); break;
     case reap_kind::expired_named: work.outcome = reaper.step_expired_named(work.step); break;
     case reap_kind::expired_by_age: work.outcome = reaper.step_expired_by_age(work.step); break;
   }
@@ -348,6 +372,8 @@ void sqlite_writer::impl::stage(store_work& work) {
     at = std::max(at, x.next_offset);
   }
   staged.duplicates += work.duplicates.size();
+  for (const auto& x : batch.cursors)
+    if (x.seen.value != 0) sql.note_device(x.user);
   staged.cursors.insert(staged.cursors.end(), batch.cursors.begin(), batch.cursors.end());
 }
 

@@ -175,7 +175,7 @@ TEST_F(channel_test, an_address_that_is_not_the_sessions_is_refused_counted_and_
   say(vic, client::history{7, address::parse("role:admin").value(), {}});
   ASSERT_EQ(vic.seen->errors.size(), 4U);
   for (const auto& x : vic.seen->errors) EXPECT_EQ(x.what.code, ec::forbidden);
-  EXPECT_EQ(counts_.foreign_refused.value(), 4);
+  EXPECT_EQ(counts_.commands_forbidden.value(), 4);
   EXPECT_FALSE(record("role:admin", "ann").acked.is_acked(seq));
   EXPECT_EQ(record("role:admin", "vic").version, 0U);
 }

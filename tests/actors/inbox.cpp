@@ -187,6 +187,22 @@ TEST_F(inbox_actors_test, what_expired_says_so_and_is_no_longer_counted) {
   EXPECT_EQ(store_.inbox_of(alice())[inbox_mark::expired].ranges().size(), 1u) << "neighbours became one mark";
 }
 
+TEST_F(inbox_actors_test, what_a_newer_one_took_the_place_of_says_so_and_is_no_longer_counted) {
+  options_.delivery.order = "latest";
+  auto& phone = connect_counting();
+  publish_some(3);
+  pass(milliseconds{5000});
+  EXPECT_EQ(counts(phone), std::pair(1ul, 1ul));
+  const auto page = history_of(phone);
+  ASSERT_EQ(page.messages.size(), 3u);
+  EXPECT_EQ(states(page.messages[0]), "superseded");
+  EXPECT_EQ(states(page.messages[1]), "superseded");
+  EXPECT_EQ(states(page.messages[2]), "");
+  disconnect(phone);
+  auto& laptop = connect_counting();
+  EXPECT_EQ(counts(laptop), std::pair(1ul, 1ul)) << "also in the next life";
+}
+
 TEST_F(inbox_actors_test, other_sessions_are_told_what_one_acked) {
   auto& phone = connect("alice");
   auto& laptop = connect("alice");

@@ -194,6 +194,7 @@ TEST_F(mailbox_test, acks_for_somebody_elses_address_are_refused_and_change_noth
   ack_up_to(mallory, "alice", sequence{1000});
   ASSERT_EQ(mallory.seen->errors.size(), 1U);
   EXPECT_EQ(mallory.seen->errors[0].what.code, ec::forbidden);
+  EXPECT_EQ(counts_.commands_forbidden.value(), 1);
   auto& phone = connect("alice");
   EXPECT_THAT(phone.seen->events(), ElementsAre("1"));
 }

@@ -134,7 +134,7 @@ def test_roles_groups_and_topics_reach_those_who_hold_or_join_them(doorstep):
         await admin.expect("done")
         server.publish(event(5, "to.admins"))
         await admin.nothing("message", 0.3)
-        assert server.metrics()["doorstep_foreign_refused_total"] == 3
+        assert server.metrics()["doorstep_commands_forbidden_total"] == 3
 
     run(scenario())
 

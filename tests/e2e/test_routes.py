@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routing rules over the real server: records and requests by one road, an event for ten thousand, reloads, and the commands that try rules."""
+import asyncio
 import json
 import signal
 import time
 
-from support.client import Tab, run
+from support.client import Tab, in_thread, run
 from support.server import TOP, run_doorstep
 
 STRUCTURED = "application/cloudevents+json"
@@ -111,6 +112,40 @@ def test_an_event_for_ten_thousand_reaches_them_all_and_another_one_meanwhile(do
             tab = await Tab.open(server, user)
             [got] = await tab.messages(1)
             assert (got["event_id"], got["data"]) == ("w", {"text": "hello"})
+
+    run(scenario())
+
+
+def test_an_event_for_ten_thousand_holds_up_others_by_a_few_steps_only(doorstep, record_property):
+    """The bound is 50 ms; a machine that others use as well, ASan and a slow disk get ten times that. What was measured is in the report."""
+    server = with_routes(doorstep, RULES)
+    users = [f"w{n}" for n in range(10_000)]
+
+    async def scenario():
+        tab = await Tab.open(server, "alice")
+
+        async def slowest(first, busy):
+            most, number = 0, first
+            while busy(number):
+                began = time.monotonic()
+                assert post(server, paid(number, watchers=[])).status == 202
+                await tab.messages(1)
+                most = max(most, time.monotonic() - began)
+                number += 1
+            return most, number
+
+        alone, number = await slowest(0, lambda n: n < 10)
+        wide = [asyncio.ensure_future(in_thread(post, server, {"specversion": "1.0", "id": f"w{n}", "source": "/shop", "type": "com.shop.news", "data": {"to": users, "text": "x"}}))
+                for n in range(3)]
+        await asyncio.sleep(0.02)
+        beside, end = await slowest(number, lambda _: not all(x.done() for x in wide))
+        for x in wide:
+            assert (await x).json()["events"][0]["accepted"] == 10_000
+        assert end > number, "none came in between"
+        record_property("slowest_alone_ms", round(alone * 1000))
+        record_property("slowest_beside_a_wide_event_ms", round(beside * 1000))
+        print(f"the slowest took {alone * 1000:.1f} ms alone, {beside * 1000:.1f} ms beside events for ten thousand, of {end - number}")
+        assert beside < alone + 0.5
 
     run(scenario())
 

@@ -19,7 +19,7 @@ token_verifier verifier(milliseconds leeway = milliseconds{0}) {
   auth_config settings;
   settings.hs256_secret = secret;
   settings.leeway = leeway;
-  return token_verifier::open(settings);
+  return *token_verifier::open(settings);
 }
 
 /// A token with any header and claims, rightly signed with `key`.
@@ -41,7 +41,7 @@ TEST(token_verifier, takes_a_token_it_made) {
 TEST(token_verifier, takes_the_example_of_jwt_io) {
   auth_config settings;
   settings.hs256_secret = "your-256-bit-secret";
-  const auto who = token_verifier::open(settings).verify(
+  const auto who = token_verifier::open(settings)->verify(
       "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ."
       "SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
       now);
@@ -60,7 +60,7 @@ auth_config claim_settings() {
 }
 
 TEST(token_verifier, maps_nested_claims_lists_and_texts_to_roles_and_groups) {
-  const auto x = token_verifier::open(claim_settings());
+  const auto x = *token_verifier::open(claim_settings());
   const auto who =
       x.verify(token_of(hs256, R"({"who":{"id":"ann"},"realm/access":{"roles":["viewer","admin","viewer",""]},"teams":"blue, red blue"})"), now);
   ASSERT_TRUE(who) << who.error().detail;
@@ -70,14 +70,14 @@ TEST(token_verifier, maps_nested_claims_lists_and_texts_to_roles_and_groups) {
 }
 
 TEST(token_verifier, takes_a_token_without_roles_as_one_that_has_none) {
-  const auto who = token_verifier::open(claim_settings()).verify(token_of(hs256, R"({"who":{"id":"ann"},"teams":null})"), now);
+  const auto who = token_verifier::open(claim_settings())->verify(token_of(hs256, R"({"who":{"id":"ann"},"teams":null})"), now);
   ASSERT_TRUE(who) << who.error().detail;
   EXPECT_TRUE(who->roles.empty());
   EXPECT_TRUE(who->groups.empty());
 }
 
 TEST(token_verifier, refuses_roles_of_another_kind) {
-  const auto x = token_verifier::open(claim_settings());
+  const auto x = *token_verifier::open(claim_settings());
   for (const char* teams : {"7", "true", "{}", "[1]", "[\"a\",null]", "[\"a\\u0000b\"]"}) {
     const auto who = x.verify(token_of(hs256, std::string(R"({"who":{"id":"ann"},"teams":)") + teams + "}"), now);
     ASSERT_FALSE(who) << teams;
@@ -110,7 +110,11 @@ TEST(token_verifier, refuses_everything_else_and_says_why) {
       {"alg none without a signature", base64url(R"({"alg":"none"})") + "." + base64url(R"({"sub":"a"})") + ".", "algorithm"},
       {"alg None", token_of(R"({"alg":"None"})", R"({"sub":"a"})"), "algorithm"},
       {"alg hs256", token_of(R"({"alg":"hs256"})", R"({"sub":"a"})"), "algorithm"},
-      {"alg RS256", token_of(R"({"alg":"RS256"})", R"({"sub":"a"})"), "algorithm"},
+      {"alg HS384 with a secret that is too short for it", token_of(R"({"alg":"HS384"})", R"({"sub":"a"})"), "signature"},
+      {"alg ES512", token_of(R"({"alg":"ES512"})", R"({"sub":"a"})"), "algorithm"},
+      {"typ of another token", token_of(R"({"alg":"HS256","typ":"logout+jwt"})", R"({"sub":"a"})"), "typ"},
+      {"typ a number", token_of(R"({"alg":"HS256","typ":7})", R"({"sub":"a"})"), "typ"},
+      {"kid a list", token_of(R"({"alg":"HS256","kid":[]})", R"({"sub":"a"})"), "kid"},
       {"alg a list", token_of(R"({"alg":["HS256"]})", R"({"sub":"a"})"), "algorithm"},
       {"no alg", token_of("{}", R"({"sub":"a"})"), "algorithm"},
       {"critical parameters", token_of(R"({"alg":"HS256","crit":["b64"]})", R"({"sub":"a"})"), "critical"},
@@ -169,24 +173,66 @@ TEST(token_verifier, reads_the_user_from_the_configured_claim) {
   auth_config settings;
   settings.hs256_secret = secret;
   settings.user_claim = "preferred_username";
-  const auto x = token_verifier::open(settings);
+  const auto x = *token_verifier::open(settings);
   EXPECT_EQ(x.verify(token_of(hs256, R"({"sub":"7","preferred_username":"alice"})"), now)->user, "alice");
   EXPECT_EQ(x.verify(x.make_token("bob", seconds{9}, now), now)->user, "bob");
 }
 
 TEST(token_verifier, without_a_secret_refuses_even_what_an_empty_key_signed) {
-  const auto x = token_verifier::open({});
+  const auto x = *token_verifier::open({});
   EXPECT_FALSE(x.has_secret());
   EXPECT_FALSE(x.verify(token_of(hs256, R"({"sub":"a"})", ""), now));
 }
 
+TEST(token_verifier, takes_tokens_of_a_named_issuer_for_a_named_audience_only) {
+  auth_config settings;
+  settings.hs256_secret = secret;
+  settings.issuers = {"https://id.example", "other"};
+  settings.audiences = {"doorstep"};
+  const auto x = *token_verifier::open(settings);
+  const auto judge = [&](const std::string& members) { return x.verify(token_of(hs256, R"({"sub":"a",)" + members + "}"), now).has_value(); };
+  EXPECT_TRUE(judge(R"("iss":"https://id.example","aud":"doorstep")"));
+  EXPECT_TRUE(judge(R"("iss":"other","aud":["shop","doorstep"])"));
+  EXPECT_FALSE(judge(R"("iss":"https://id.example.evil","aud":"doorstep")"));
+  EXPECT_FALSE(judge(R"("iss":["other"],"aud":"doorstep")"));
+  EXPECT_FALSE(judge(R"("aud":"doorstep")"));
+  EXPECT_FALSE(judge(R"("iss":"other")"));
+  EXPECT_FALSE(judge(R"("iss":"other","aud":"shop")"));
+  EXPECT_FALSE(judge(R"("iss":"other","aud":[])"));
+  EXPECT_FALSE(judge(R"("iss":"other","aud":{"doorstep":1})"));
+}
+
+TEST(token_verifier, takes_no_algorithm_that_is_not_allowed) {
+  auth_config settings;
+  settings.hs256_secret = secret;
+  settings.algorithms = {"RS256"};
+  const auto who = token_verifier::open(settings)->verify(token_of(hs256, R"({"sub":"a"})"), now);
+  ASSERT_FALSE(who);
+  EXPECT_THAT(who.error().detail, HasSubstr("auth.algorithms"));
+}
+
 TEST(key_ring, knows_the_configured_keys_and_no_part_of_them) {
   internal_config settings;
-  settings.api_keys = {"one", "", "two"};
+  settings.api_keys = {"the-first-of-all-keys", "publish+read " + api_key_hash_text("the-second-of-all-keys") + " shop",
+                       "publish the-third-of-all-keys"};
+  settings.tls_clients = {"read ops.example.com"};
   const auto keys = key_ring::open(settings);
-  for (const auto* good : {"one", "two"}) EXPECT_TRUE(keys.contains(good)) << good;
-  for (const auto* bad : {"", "on", "one ", "onetwo", "ONE", " "}) EXPECT_FALSE(keys.contains(bad)) << '"' << bad << '"';
-  EXPECT_FALSE(key_ring::open({}).contains(""));
+  ASSERT_TRUE(keys.find("the-first-of-all-keys"));
+  EXPECT_TRUE(keys.find("the-first-of-all-keys")->scopes.allow(key_scope::admin));
+  EXPECT_THAT(keys.find("the-first-of-all-keys")->name, testing::StartsWith("#"));
+  const auto* second = keys.find("the-second-of-all-keys");
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->name, "shop");
+  EXPECT_TRUE(second->scopes.allow(key_scope::publish) && second->scopes.allow(key_scope::read));
+  EXPECT_FALSE(second->scopes.allow(key_scope::admin));
+  EXPECT_FALSE(keys.find("the-third-of-all-keys")->scopes.allow(key_scope::read));
+  for (const auto& bad : {std::string(), std::string("the-first"), std::string("the-first-of-all-keys "), std::string("THE-FIRST-OF-ALL-KEYS"),
+                          api_key_hash_text("the-second-of-all-keys"), std::string("shop"), std::string("ops.example.com")})
+    EXPECT_FALSE(keys.find(bad)) << '"' << bad << '"';
+  ASSERT_TRUE(keys.find_certificate("ops.example.com"));
+  EXPECT_TRUE(keys.find_certificate("ops.example.com")->scopes.allow(key_scope::read));
+  EXPECT_FALSE(keys.find_certificate("ops.example.co"));
+  EXPECT_FALSE(key_ring::open({}).find(""));
 }
 
 TEST(bearer_of, takes_the_scheme_in_any_case_and_no_other_scheme) {

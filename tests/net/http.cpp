@@ -99,7 +99,7 @@ TEST_F(http_test, wants_a_key_and_a_content_type_and_limits_the_size) {
   settings.internal.body_bytes_max = 1000;
   settings.internal.batch_events_max = 2;
   start();
-  EXPECT_EQ(post(structured, event_text("1"), "key-2").status, 202);
+  EXPECT_EQ(post(structured, event_text("1"), "key-number-two-02").status, 202);
   const auto refused = post(structured, event_text("1"), "key-3");
   EXPECT_EQ(refused.status, 401);
   EXPECT_TRUE(refused.has("WWW-Authenticate: Bearer"));
@@ -109,7 +109,7 @@ TEST_F(http_test, wants_a_key_and_a_content_type_and_limits_the_size) {
     EXPECT_EQ(post(type, event_text("1")).status, 415) << type;
   EXPECT_EQ(post(structured, std::string(1001, ' ')).status, 413);
   EXPECT_EQ(post(batch, "[" + event_text("1") + "," + event_text("2") + "," + event_text("3") + "]").status, 413);
-  const auto other = get(up->internal_port(), "/v1/events", "Authorization: Bearer key-1\r\n");
+  const auto other = get(up->internal_port(), "/v1/events", "Authorization: Bearer key-number-one-01\r\n");
   EXPECT_EQ(other.status, 405);
   EXPECT_TRUE(other.has("Allow: POST\r\n"));
 }
@@ -121,7 +121,7 @@ TEST_F(http_test, answers_503_itself_when_the_intake_takes_too_long_and_ignores_
   start();
   raw_client x(up->internal_port());
   const auto body = event_text("1");
-  const auto text = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) +
+  const auto text = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-number-one-01\r\n" + std::string(structured) +
                     "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   x.write(text);
   EXPECT_EQ(x.read_response().status, 503);
@@ -144,7 +144,7 @@ TEST_F(http_test, answers_pipelined_requests_in_order_on_one_connection) {
   start();
   raw_client x(up->internal_port());
   const auto body = event_text("p");
-  const auto publish = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured) +
+  const auto publish = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-number-one-01\r\n" + std::string(structured) +
                        "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   x.write(publish + "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n" + publish + "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(x.read_response().status, 202);
@@ -159,7 +159,7 @@ TEST_F(http_test, answers_pipelined_requests_in_order_on_one_connection) {
 TEST_F(http_test, reads_a_chunked_body_and_says_continue) {
   start();
   raw_client x(up->internal_port());
-  const auto head = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\n" + std::string(structured);
+  const auto head = "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-number-one-01\r\n" + std::string(structured);
   x.write(head + "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n");
   EXPECT_EQ(x.read_response().status, 100);
   const auto body = event_text("c");
@@ -178,9 +178,10 @@ TEST_F(http_test, refuses_broken_and_overlong_requests_and_drops_slow_ones) {
   start();
   EXPECT_EQ(request(up->internal_port(), "hello\r\n\r\n").status, 400);
   EXPECT_EQ(request(up->internal_port(), "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(4000, 'x') + "\r\n\r\n").status, 431);
-  EXPECT_EQ(
-      request(up->internal_port(), "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-1\r\nContent-Length: 99999999\r\n\r\n").status,
-      413);
+  EXPECT_EQ(request(up->internal_port(),
+                    "POST /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key-number-one-01\r\nContent-Length: 99999999\r\n\r\n")
+                .status,
+            413);
   raw_client slow(up->internal_port());
   slow.write("GET /health/li");
   EXPECT_TRUE(slow.at_end());
@@ -219,7 +220,7 @@ TEST_F(http_test, shows_metrics_that_were_refreshed) {
 TEST_F(http_test, answers_looks_to_those_with_a_key) {
   start();
   const auto port = up->internal_port();
-  const std::string key = "Authorization: Bearer key-1\r\n";
+  const std::string key = "Authorization: Bearer key-number-one-01\r\n";
   EXPECT_EQ(get(port, "/v1/actors").status, 401);
   EXPECT_EQ(get(port, "/v1/actors", key).body, R"({"kind":"node"})");
   EXPECT_EQ(get(port, "/v1/mailboxes/al%20ice%2Fx?y=1", key).body, R"({"user":"al ice/x"})");
@@ -250,7 +251,7 @@ TEST_F(http_test, answers_looks_to_those_with_a_key) {
 
 TEST_F(http_test, requeues_and_purges_what_a_body_names_and_says_which_part_of_it_is_wrong) {
   start();
-  const auto ask = [&](const std::string& what, const std::string& body) { return post("", body, "key-1", "/v1/dead-letters/" + what); };
+  const auto ask = [&](const std::string& what, const std::string& body) { return post("", body, "key-number-one-01", "/v1/dead-letters/" + what); };
   EXPECT_EQ(ask("requeue", R"({"id":"a"})").body, R"({"requeue":{"after":"","limit":100,"id":"a"}})");
   EXPECT_EQ(ask("requeue", R"({"ids":["a","b"]})").body, R"({"requeue":{"after":"","limit":100,"id":"a","id":"b"}})");
   EXPECT_EQ(ask("purge", R"({"reason":"expired","user":"al","limit":7})").body, R"({"purge":{"after":"","limit":7,"user":"al","reason":"expired"}})");
@@ -274,7 +275,7 @@ TEST_F(http_test, requeues_and_purges_what_a_body_names_and_says_which_part_of_i
     EXPECT_THAT(x.body, HasSubstr("\"field\":\"" + field + "\"")) << body;
   }
   EXPECT_EQ(post("", R"({"all":true})", "wrong-key", "/v1/dead-letters/purge").status, 401);
-  EXPECT_EQ(get(up->internal_port(), "/v1/dead-letters/purge", "Authorization: Bearer key-1\r\n").status, 405);
+  EXPECT_EQ(get(up->internal_port(), "/v1/dead-letters/purge", "Authorization: Bearer key-number-one-01\r\n").status, 405);
 }
 
 TEST_F(http_test, shows_the_demo_page_only_where_it_is_on_and_with_safe_headers) {

@@ -110,6 +110,9 @@ class fake_inspection final : public inspection {
 public:
   void actors(answer done) override { done(std::string(R"({"kind":"node"})")); }
   void reload(answer done) override { done(reloaded); }
+  void disconnect(disconnect_request whom, answer done) override {
+    done("{\"" + whom.kind + "\":\"" + whom.name + "\",\"reason\":\"" + whom.reason + "\",\"may_return\":" + (whom.may_return ? "true}" : "false}"));
+  }
   result<std::string> reloaded = std::string(R"({"routes":0})");
   void mailbox(const std::string& user, answer done) override {
     if (user == "nobody") return done(failure{ec::not_found, "no such mailbox", {}});
@@ -148,7 +151,7 @@ class server_test : public testing::Test {
 protected:
   server_test() {
     settings.http.listen = settings.internal.listen = "127.0.0.1:0";
-    settings.internal.api_keys = {"key-1", "key-2"};
+    settings.internal.api_keys = {"key-number-one-01", "key-number-two-02"};
     settings.auth.hs256_secret = "a secret of at least thirty-two bytes";
     settings.auth.leeway = milliseconds{0};
   }
@@ -163,7 +166,7 @@ protected:
     ASSERT_TRUE(ok) << to_string(ok.error());
   }
   std::string token(const std::string& user, std::chrono::seconds ttl = std::chrono::seconds{600}) {
-    return token_verifier::open(settings.auth).make_token(user, ttl, wall_now());
+    return token_verifier::open(settings.auth)->make_token(user, ttl, wall_now());
   }
   std::string bearer(const std::string& user) { return "Authorization: Bearer " + token(user) + "\r\n"; }
   /// A session that stands.
@@ -181,7 +184,8 @@ protected:
   http_response get(std::uint16_t port, const std::string& path, const std::string& headers = "", const std::string& method = "GET") {
     return request(port, method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
   }
-  http_response post(const std::string& headers, const std::string& body, const std::string& key = "key-1", const std::string& path = "/v1/events") {
+  http_response post(const std::string& headers, const std::string& body, const std::string& key = "key-number-one-01",
+                     const std::string& path = "/v1/events") {
     return request(up->internal_port(), "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + key + "\r\n" + headers +
                                             "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   }

@@ -80,6 +80,8 @@ class Run:
             self.topic = kafka.make_topic(PARTITIONS, "chaos")
             sources = [kafka.source(self.topic, f"g-{self.topic}") | {"commit_interval": "20ms"}]
         own, self.mongodb = OPTIONS | (options or {}), None
+        if arguments.devices:
+            own |= {"delivery.ack_scope": "device"}
         if arguments.engine == "kafka-mongo":
             self.mongodb = MongoDB(self.folder / "mongodb")
             # The stand-in scans where a server looks up, so the last writes take longer than a default drain may.
@@ -158,7 +160,7 @@ class Run:
             status = self.folder / f"status-{i}.json"
             self.status_paths.append(status)
             self.clients.append(self.spawn("clients", "--port", self.server.port, "--file", self.folder / f"clients-{i}.log", "--status", status, "--users",
-                                           f"{i * users // processes}:{(i + 1) * users // processes}", "--seed", self.arguments.seed))
+                                           f"{i * users // processes}:{(i + 1) * users // processes}", "--seed", self.arguments.seed, "--devices", self.arguments.devices))
 
     def start_load(self):
         a = self.arguments
@@ -181,9 +183,11 @@ class Run:
 
     def wait_connected(self):
         end = time.monotonic() + 30
-        while self.status()["connected"] < self.arguments.users:
+        # A device is owed what comes from its first connection on.
+        what, count = ("greeted", self.arguments.users * self.arguments.devices) if self.arguments.devices else ("connected", self.arguments.users)
+        while self.status()[what] < count:
             if time.monotonic() > end:
-                raise RunFailed(f"only {self.status()['connected']} clients connected")
+                raise RunFailed(f"only {self.status()[what]} clients connected")
             time.sleep(0.05)
 
     def drain(self, attempted):
@@ -194,7 +198,7 @@ class Run:
         while True:
             self.look_at_children()
             status = self.status()
-            if status["receipted"] >= attempted and status["pending"] == 0:
+            if status["receipted"] >= attempted * max(1, self.arguments.devices) and status["pending"] == 0:
                 return
             if (status["received"], status["receipted"]) != last:
                 moved, last = time.monotonic(), (status["received"], status["receipted"])
@@ -237,7 +241,7 @@ class Run:
         for child in self.clients:
             self.end(child, 20)
         self.exit_code = self.server.stop(60)
-        return checker.check(self.folder)
+        return checker.check(self.folder, self.arguments.devices > 0)
 
     def attempted(self):
         with open(self.folder / "producer-0.log", encoding="utf-8") as lines:
@@ -282,7 +286,7 @@ def spread(times):
 
 def command(arguments):
     words = ["scripts/chaos", "kill"]
-    for name in ("engine", "kills", "seed", "rate", "users", "seconds_between", "points", "producers", "processes"):
+    for name in ("engine", "kills", "seed", "rate", "users", "seconds_between", "points", "producers", "processes", "devices"):
         words += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
     words += ["--only-points"] if arguments.only_points else []
     words += ["--bug", arguments.bug] if arguments.bug else []
@@ -329,6 +333,7 @@ def main(words):
     one.add_argument("--producers", type=int, default=4)
     one.add_argument("--kafka", default="", metavar="HOST:PORT", help="all producers but one publish through this broker, in a topic of its own")
     one.add_argument("--processes", type=int, default=1, help="processes that share the clients")
+    one.add_argument("--devices", type=int, default=0, help="of each user, each with a cursor of its own (delivery.ack_scope = device); 0: acks are the user's")
     one.add_argument("--drain", type=float, default=60, help="seconds the end may take at most")
     one.add_argument("--standstill", type=float, default=6, help="seconds after which an end that does not move is taken for one")
     one.add_argument("--bug", default="", help="a seeded bug: then exit code 1 is what should come")

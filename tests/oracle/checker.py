@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The judge: reads the files of a run (records.py says what is in them) and holds them against the promises. It knows nothing of how the server works.
 
-checker.py FOLDER    prints one line with the columns and the first faults; exits 1 when a capital column is above 0.
+checker.py [--devices] FOLDER    prints one line with the columns and the first faults; exits 1 when a capital column is above 0.
+With --devices each client is a device with a cursor of its own: all of it is owed to every one of them, and is counted for each.
 
 LOST              accepted, and no client ever handled it (one that went away with it in hand must be sent it again)
 DUP-UNFLAGGED     pushed again without the flag, or under another seq or id
@@ -30,8 +31,9 @@ class Message:
 
 
 class Client:
-    def __init__(self, name):
+    def __init__(self, name, by_device):
         self.user = name.split(".")[0]
+        self.owner = name if by_device else self.user   # whose an ack is
         self.opened = 0
         self.highest = 0       # seq of its first sights
         self.numbers = {}      # producer -> number of its last first sight
@@ -40,13 +42,15 @@ class Client:
 
 
 class Checker:
-    def __init__(self):
+    def __init__(self, by_device=False):
+        self.by_device = by_device
         self.attempted = set()
         self.accepted = set()
-        self.messages = {}                           # event -> Message
-        self.by_identity = {}                        # (user, message id) -> Message
+        self.messages = {}                           # (owner, event) -> Message
+        self.places = {}                             # event -> seq and message id, the same for all owners
+        self.by_identity = {}                        # (owner, message id) -> Message
         self.clients = {}
-        self.owed = collections.defaultdict(dict)    # user -> message id -> Message: received, handled by nobody
+        self.owed = collections.defaultdict(dict)    # owner -> message id -> Message: received, handled by nobody
         self.acked_count = self.flagged = 0
         self.counts = dict.fromkeys(COLUMNS, 0)
         self.faults = []                             # the first sentences of each column
@@ -78,7 +82,7 @@ class Checker:
         for number, line in enumerate(lines, 1):
             words = line.split()
             self.at = f"{name} {number}"
-            client = self.clients.get(words[1]) or self.clients.setdefault(words[1], Client(words[1]))
+            client = self.clients.get(words[1]) or self.clients.setdefault(words[1], Client(words[1], self.by_device))
             kinds[words[0]](client, words[1], int(words[2]), words[3:])
         self.at = None
 
@@ -95,16 +99,16 @@ class Checker:
             return
         if event not in self.attempted:
             self.fault("UNEXPECTED", f"{name} got {event}, which nobody sent")
-        message = self.messages.get(event)
-        if message is None:
-            message = self.messages[event] = Message(seq, identity, at)
-            if self.by_identity.setdefault((client.user, identity), message) is not message:
-                self.fault("UNEXPECTED", f"{name} got {event} under the id of another message")
-        elif (message.seq, message.identity) != (seq, identity):
-            self.fault("DUP-UNFLAGGED", f"{name} got {event} as seq {seq} id {identity}, and before as seq {message.seq} id {message.identity}")
+        if self.places.setdefault(event, (seq, identity)) != (seq, identity):
+            self.fault("DUP-UNFLAGGED", f"{name} got {event} as seq {seq} id {identity}, and before it was seq and id {self.places[event]}")
             return
+        message = self.messages.get((client.owner, event))
+        if message is None:
+            message = self.messages[client.owner, event] = Message(seq, identity, at)
+            if self.by_identity.setdefault((client.owner, identity), message) is not message:
+                self.fault("UNEXPECTED", f"{name} got {event} under the id of another message")
         if not message.acked:
-            self.owed[client.user][identity] = message
+            self.owed[client.owner][identity] = message
         if message.receipt_at is not None and (message.receipt_for == name or client.opened > message.receipt_at):
             self.fault("UNEXPECTED", f"{name} got {event} seq {seq} after the receipt of its ack")
         self.flagged += flagged and bool(message.seen_by)
@@ -132,21 +136,21 @@ class Checker:
 
     def handled(self, client, name, _, identities):
         for identity in identities:
-            message = self.by_identity.get((client.user, identity))
+            message = self.by_identity.get((client.owner, identity))
             if message is None:  # told already: it was not this user's, or a second copy
                 continue
             self.acked_count += not message.acked
             message.acked = True
             client.pending[identity] = message
-            self.owed[client.user].pop(identity, None)
+            self.owed[client.owner].pop(identity, None)
 
     def receipt(self, client, name, at, words):
         floor = int(words[0])
         for identity in words[1:]:
-            message = self.by_identity.get((client.user, identity))
+            message = self.by_identity.get((client.owner, identity))
             if message is None or not message.acked:
                 self.fault("UNEXPECTED", f"{name} got a receipt for {identity}, which nobody acked")
-        for message in self.owed[client.user].values():
+        for message in self.owed[client.owner].values():
             if message.seq <= floor:
                 self.fault("UNEXPECTED", f"{name} got a receipt up to {floor} over seq {message.seq}, which nobody acked")
         client.floor = max(client.floor, floor)
@@ -161,13 +165,21 @@ class Checker:
 
     # --- the sum
 
+    def owners_of(self, event):
+        user = parse_event(event).user
+        if not self.by_device:
+            return [user]
+        return sorted(name for name, client in self.clients.items() if client.user == user) or [f"{user}.no device"]
+
     def finish(self):
         for event in sorted(self.accepted):
-            message = self.messages.get(event)
-            if message is None:
-                self.fault("LOST", f"{event} was accepted and never delivered")
-            elif not message.acked:
-                self.fault("LOST", f"{event} seq {message.seq} was in a client's hand when its connection ended, and never came again")
+            for owner in self.owners_of(event):
+                to = f" to {owner}" if self.by_device else ""
+                message = self.messages.get((owner, event))
+                if message is None:
+                    self.fault("LOST", f"{event} was accepted and never delivered{to}")
+                elif not message.acked:
+                    self.fault("LOST", f"{event} seq {message.seq} was in a client's hand when its connection ended, and never came again{to}")
         for name, client in self.clients.items():
             for message in client.pending.values():
                 self.fault("UNEXPECTED", f"{name} acked seq {message.seq} and never got a receipt")
@@ -181,9 +193,9 @@ class Checker:
                 f"ORDER-VIOLATIONS {self.counts['ORDER-VIOLATIONS']} UNEXPECTED {self.counts['UNEXPECTED']}")
 
 
-def check(folder):
+def check(folder, by_device=False):
     """@returns the checker of a run's folder, finished."""
-    checker = Checker()
+    checker = Checker(by_device)
     for path in sorted(pathlib.Path(folder).glob("producer-*.log")):
         with open(path, encoding="utf-8") as lines:
             checker.read_producers(lines)
@@ -195,10 +207,11 @@ def check(folder):
 
 
 def main(words):
+    by_device, words = "--devices" in words, [word for word in words if word != "--devices"]
     if len(words) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    checker = check(words[0])
+    checker = check(words[0], by_device)
     print(checker.summary())
     for sentence in checker.faults:
         print(sentence, file=sys.stderr)

@@ -2,7 +2,8 @@
 """Many clients in one process, each as an app would have it: it handles and acks what it gets, sometimes late and out of order, sometimes it nacks, or goes away
 with messages in hand; it comes back when it is cut off and repeats acks without a receipt. All it sees goes to the file. Ends on SIGTERM.
 
-clients.py --port N --file F --users FIRST:END --status F [--seed S]
+clients.py --port N --file F --users FIRST:END --status F [--seed S] [--devices N]
+With --devices each user has so many, each with a cursor of its own; without, every tenth user has two that share one.
 """
 import argparse
 import asyncio
@@ -32,7 +33,9 @@ class Place:
     def __init__(self, arguments):
         self.port, self.seed = arguments.port, arguments.seed
         self.recorder = Recorder(arguments.file)
-        self.receipted = set()  # message ids
+        self.by_device = arguments.devices > 0
+        self.receipted = set()  # message ids; of each device where it has a cursor
+        self.greeted = set()    # clients
         self.received_count = 0
         self.connected_count = 0
 
@@ -92,6 +95,7 @@ class Client:
             elif "receipt" in x:
                 self.receipted(x["receipt"])
             elif "connected" in x:
+                self.place.greeted.add(self.name)
                 self.record(f"C {self.name} {self.opened} {x['connected']['addresses'].get(self.address, 0)}")
                 await self.repeat_acks()
             elif not x:
@@ -119,7 +123,7 @@ class Client:
         done = [i for i in ids if i in self.pending] + [i for i, seq in self.pending.items() if seq <= floor]
         for i in done:
             self.pending.pop(i, None)
-        self.place.receipted.update(done)
+        self.place.receipted.update((self.name, i) for i in done) if self.place.by_device else self.place.receipted.update(done)
 
     async def handle(self, fresh):
         chance = self.random.random()
@@ -164,7 +168,7 @@ class Client:
 async def write_status(place, clients, path):
     """How far it is, for the one who waits for the end of it."""
     while True:
-        status = {"connected": place.connected_count, "received": place.received_count, "receipted": len(place.receipted),
+        status = {"connected": place.connected_count, "received": place.received_count, "receipted": len(place.receipted), "greeted": len(place.greeted),
                   "pending": sum(len(x.pending) for x in clients)}
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(status))
@@ -177,7 +181,8 @@ async def run_until_stopped(arguments):
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     place = Place(arguments)
     first, end = map(int, arguments.users.split(":"))
-    clients = [Client(place, user, device) for user in range(first, end) for device in range(2 if user % SECOND_DEVICE_EVERY == 0 else 1)]
+    clients = [Client(place, user, device) for user in range(first, end)
+               for device in range(arguments.devices or (2 if user % SECOND_DEVICE_EVERY == 0 else 1))]
     tasks = [asyncio.create_task(x.run()) for x in clients]
     beside = [asyncio.create_task(place.recorder.run(0.05)), asyncio.create_task(write_status(place, clients, arguments.status))]
     waiting = asyncio.create_task(stopping.wait())
@@ -197,6 +202,7 @@ def main(words):
     parser.add_argument("--users", required=True)
     parser.add_argument("--status", type=pathlib.Path, required=True)
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--devices", type=int, default=0)
     asyncio.run(run_until_stopped(parser.parse_args(words)))
     return 0
 

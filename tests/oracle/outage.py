@@ -8,6 +8,7 @@ broker-down   the Kafka broker is stopped; one producer publishes over HTTP all 
 store-down    kill -9 of MongoDB
 store-slow    every write to MongoDB takes two seconds longer (a proxy)
 reply-lost    three of ten writes are applied, and their answer is lost with the connection (a proxy)
+log-away      the broker of a mailbox log in Kafka is stopped: accepted messages and acks go on, publishers are answered 503
 disk-full     the embedded file's disk is full: a tmpfs, so it needs root
 
 Prints the checker's line and one of figures a fault. Exits 1 when a promise was broken (the folder is kept), 2 when the run itself failed, 77 when a fault was left
@@ -29,8 +30,9 @@ from oracle import chaos
 from oracle.chaos import Run, RunFailed
 from oracle.proxy import Proxy
 from oracle.records import now_ms
+from support.kafka import Kafka
 from support.ports import free_port
-from support.server import TOP
+from support.server import TOP, make_event
 
 MIB = 1024 * 1024
 BACKLOG = 4 * MIB          # store.backlog_bytes_max: small, so that an outage of half a minute fills it
@@ -66,6 +68,10 @@ class Fault:
     def heal(self):
         raise NotImplementedError
 
+    def complaint(self, server):
+        """What is wrong just before it is healed, or nothing."""
+        return ""
+
     def close(self):
         pass
 
@@ -83,6 +89,30 @@ class BrokerDown(Fault):
 
     def begin(self):
         script("kafka", self.folder, "pause")
+
+    def heal(self):
+        script("kafka", self.folder, "restart")
+
+    def close(self):
+        script("kafka", self.folder, "stop")
+
+
+class LogAway(Fault):
+    parts = ("log",)
+    delivers = False  # nothing is accepted
+
+    def __init__(self, folder, seed):
+        super().__init__(folder, seed)
+        address = script("kafka", self.folder, "start", "--port", str(free_port(2)))
+        # A publisher is told soon, and the clients that it keeps waiting see that theirs go on.
+        self.options = Fault.options | Kafka(address).log() | {"internal.append_timeout": "2s"}
+
+    def begin(self):
+        script("kafka", self.folder, "pause")
+
+    def complaint(self, server):
+        reply = server.post_events([make_event("nobody", 1)])
+        return "" if reply.status == 503 and "Retry-After" in reply.headers else f"a publisher was answered {reply.status} {reply.headers}"
 
     def heal(self):
         script("kafka", self.folder, "restart")
@@ -166,7 +196,7 @@ class DiskFull(Fault):
         subprocess.run(["umount", str(self.folder)], check=True)
 
 
-FAULTS = {"broker-down": BrokerDown, "store-down": StoreDown, "store-slow": StoreSlow, "reply-lost": ReplyLost, "disk-full": DiskFull}
+FAULTS = {"broker-down": BrokerDown, "log-away": LogAway, "store-down": StoreDown, "store-slow": StoreSlow, "reply-lost": ReplyLost, "disk-full": DiskFull}
 
 
 class Watcher(threading.Thread):
@@ -209,6 +239,7 @@ class Watcher(threading.Thread):
 class OutageRun(Run):
     def __init__(self, arguments, fault):
         arguments.kafka = fault.kafka
+        arguments.devices = 0
         super().__init__(arguments, fault.options)
         self.fault = fault
         self.broken = []
@@ -234,6 +265,8 @@ class OutageRun(Run):
         self.fault_at = now_ms()
         self.fault.begin()
         self.sleep(a.seconds)
+        complaint = self.fault.complaint(self.server)
+        self.require(not complaint, complaint)
         self.heal_begun = now_ms()
         self.fault.heal()
         self.healed_at = now_ms()

@@ -24,8 +24,8 @@ def receipt(floor, *numbers, client="7.0", at=400):
 CLEAN = [CONNECTED, pushed(0, 5), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(9)]
 
 
-def judged(lines, sent=None):
-    judge = checker.Checker()
+def judged(lines, sent=None, by_device=False):
+    judge = checker.Checker(by_device)
     judge.read_producers(SENT if sent is None else sent)
     judge.read_clients(lines)
     judge.finish()
@@ -88,6 +88,29 @@ def test_each_broken_promise_is_caught_in_its_column_and_no_other(column, what, 
     judge = judged(lines)
     assert {name for name, count in judge.counts.items() if count} == {column}, (what, judge.faults)
     assert judge.faults
+
+
+BOTH = [CONNECTED, "C 7.1 150 0", pushed(0, 5), pushed(0, 5, client="7.1", at=260), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(9),
+        pushed(1, 6, client="7.1", at=500), pushed(2, 9, client="7.1", at=501), acked(0, 1, 2, client="7.1", at=510), receipt(9, client="7.1", at=520)]
+
+
+def test_where_devices_have_cursors_each_is_owed_all_of_it_unflagged_whatever_another_had():
+    judge = judged(BOTH, by_device=True)
+    assert judge.ok(), judge.faults
+    assert judge.acked_count == 6
+
+
+@pytest.mark.parametrize("column, what, lines", [
+    ("LOST", "one device never had it", [x for x in BOTH if x != pushed(2, 9, client="7.1", at=501)][:-2] + [acked(0, 1, client="7.1"), receipt(6, client="7.1")]),
+    ("LOST", "there is no device", CLEAN[:0]),
+    ("DUP-UNFLAGGED", "again to the same device", [*BOTH[:9], pushed(1, 6, client="7.1", at=505), *BOTH[9:]]),
+    ("DUP-UNFLAGGED", "as another message than to the other device", [*BOTH[:8], pushed(1, 7, client="7.1", at=500, identity="other"), *BOTH[8:]]),
+    ("ORDER-VIOLATIONS", "late to one device", [*BOTH[:8], BOTH[9], BOTH[8], *BOTH[10:]]),
+    ("UNEXPECTED", "an ack of the other device taken for its own", [*BOTH[:8], receipt(9, client="7.1"), *BOTH[8:]]),
+])
+def test_where_devices_have_cursors_a_promise_broken_to_one_of_them_is_caught(column, what, lines):
+    judge = judged(lines, by_device=True)
+    assert {name for name, count in judge.counts.items() if count} == {column}, (what, judge.faults)
 
 
 def test_a_flagged_repeat_is_counted_and_a_flag_on_a_first_sight_is_not():

@@ -46,6 +46,11 @@ def test_ten_kills_in_the_middle_of_the_load_break_no_promise():
     assert code == 0, printed
 
 
+def test_kills_break_no_promise_to_any_device_where_each_has_a_cursor():
+    code, printed = run_chaos("--kills", KILLS, "--seed", seed(), "--rate", 600, "--users", 60, "--devices", 2, "--seconds-between", 1, timeout=60 + 12 * KILLS)
+    assert code == 0, printed
+
+
 def test_every_crash_point_is_reached_and_breaks_no_promise():
     code, printed = run_chaos("--kills", 1 + len(chaos.POINTS), "--seed", seed(), "--rate", 600, "--users", 60, "--seconds-between", 0.6, "--only-points")
     assert code == 0, printed

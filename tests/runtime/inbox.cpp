@@ -71,18 +71,19 @@ TEST(mark_ranges, any_sequence_of_changes_agrees_with_a_flag_a_seq) {
   }
 }
 
-TEST(inbox_record, read_is_seen_and_archived_expired_or_dead_is_neither_unread_nor_unseen) {
+TEST(inbox_record, read_is_seen_and_archived_expired_dead_or_superseded_is_neither_unread_nor_unseen) {
   inbox_record x;
   x[inbox_mark::seen].cover({}, {50}, {1});
   x[inbox_mark::read].cover({50}, {60}, {1});
   x[inbox_mark::archived].cover({10}, {20}, {1});
   x[inbox_mark::expired].cover({70}, {71}, {1});
   x[inbox_mark::dead].cover({80}, {81}, {1});
+  x[inbox_mark::superseded].cover({90}, {91}, {1});
   x[inbox_mark::delivered].cover({}, {1000}, {1});
-  const std::vector<sequence> seqs{{5}, {15}, {55}, {65}, {71}, {75}, {81}, {90}, {95}};
+  const std::vector<sequence> seqs{{5}, {15}, {55}, {65}, {71}, {75}, {81}, {90}, {91}, {95}};
   EXPECT_EQ(count_in(unread_ranges(x), seqs, {94}), 4u) << "5, 65, 75 and 90";
   EXPECT_EQ(count_in(unseen_ranges(x), seqs, {94}), 3u) << "65, 75 and 90";
-  EXPECT_EQ(highest_counted_mark(x), sequence{81});
+  EXPECT_EQ(highest_counted_mark(x), sequence{91});
 }
 
 class inbox_test : public testing::Test {
@@ -187,9 +188,9 @@ TEST_F(inbox_test, a_session_that_has_left_is_told_nothing) {
 }
 
 TEST_F(inbox_test, what_left_unacked_is_marked_at_once_and_widened_when_its_neighbours_are_known) {
-  box.left({10}, dead_reason::expired, {5});
-  box.left({20}, dead_reason::expired, {5});
-  box.left({30}, dead_reason::nacked, {5});
+  box.left({10}, inbox_mark::expired, {5});
+  box.left({20}, inbox_mark::expired, {5});
+  box.left({30}, inbox::mark_of(dead_reason::nacked), {5});
   save();
   EXPECT_EQ(text(written[inbox_mark::expired]), "9-10@5 19-20@5");
   EXPECT_EQ(text(written[inbox_mark::dead]), "29-30@5");
@@ -198,6 +199,14 @@ TEST_F(inbox_test, what_left_unacked_is_marked_at_once_and_widened_when_its_neig
   box.places({{{{10}, {}}, {{20}, {10}}}, {99}}, {6});
   EXPECT_EQ(text(box.record()[inbox_mark::expired]), "0-9@6 9-10@5 10-19@6 19-20@5");
   EXPECT_THAT(box.wants_places(), ElementsAre(sequence{30}));
+}
+
+TEST_F(inbox_test, of_too_many_that_left_in_separate_places_the_lowest_mark_goes) {
+  for (std::uint64_t i = 1; i <= inbox::ranges_max + 1; ++i) box.left({i * 10}, inbox_mark::superseded, {5});
+  const auto& marks = box.record()[inbox_mark::superseded];
+  EXPECT_EQ(marks.ranges().size(), inbox::ranges_max);
+  EXPECT_FALSE(marks.at({10}));
+  EXPECT_TRUE(marks.at({20}));
 }
 
 TEST_F(inbox_test, more_separate_marks_than_the_limit_are_refused_and_change_nothing) {

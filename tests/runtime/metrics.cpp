@@ -77,7 +77,7 @@ TEST(metrics, names_follow_prometheus_counters_end_in_total_and_nothing_else_doe
     EXPECT_EQ(name.ends_with("_seconds"), kind == "histogram") << name;
     counters += kind == "counter" ? 1 : 0;
   }
-  EXPECT_EQ(counters, 52);
+  EXPECT_EQ(counters, 62);
 }
 
 std::set<std::string> names_in(const std::string& text) {

@@ -100,6 +100,7 @@ TEST_F(outbox_order, what_was_superseded_is_settled_without_a_dead_letter_and_an
   begin_save();
   EXPECT_EQ(to_bury(), "");
   EXPECT_TRUE(written.acked.is_acked({1}));
+  EXPECT_EQ(out.replaced, std::vector{sequence{1}}) << "its inbox says so";
   saved();
   ack_ids(0, {1}, 7);
   EXPECT_EQ(out.acked, 0u);
@@ -131,6 +132,50 @@ TEST_F(outbox_order, what_was_taken_back_from_the_dead_letters_is_no_news) {
   EXPECT_EQ(out.superseded, 0u);
   deliver({latest(3, "a")});
   EXPECT_EQ(out.superseded, 2u);
+}
+
+message_ptr latest_of(std::uint64_t seq, std::string key, std::size_t bytes) {
+  auto what = std::make_shared<event>();
+  what->data = std::string(bytes, 'x');
+  auto x = std::make_shared<message>(*latest(seq, std::move(key)));
+  x->what = std::move(what);
+  return x;
+}
+
+TEST_F(outbox_order, in_a_full_mailbox_one_that_takes_the_place_of_an_older_is_not_rejected) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .messages_max = 2, .overflow = outbox_options::victim::newest},
+               [this] { return random; });
+  begin();
+  EXPECT_EQ(deliver({latest(1, "a"), message_at(2)}), "0:1 0:2");
+  EXPECT_EQ(deliver({latest(3, "a")}), "0:3");
+  EXPECT_EQ(out.superseded, 1u);
+  EXPECT_EQ(deliver({latest(4, "b")}), "");
+  EXPECT_EQ(deliver({latest(5, "b")}), "") << "4 is not there to take the place of";
+  begin_save();
+  EXPECT_EQ(to_bury(), "4:overflow:0 5:overflow:0");
+}
+
+TEST_F(outbox_order, one_that_is_rejected_takes_nobodys_place) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .bytes_max = 100, .overflow = outbox_options::victim::newest},
+               [this] { return random; });
+  begin();
+  EXPECT_EQ(deliver({latest_of(1, "a", 20), latest_of(2, "b", 50)}), "0:1 0:2");
+  EXPECT_EQ(deliver({latest_of(3, "a", 60)}), "") << "too large even in the place of 1";
+  EXPECT_EQ(out.superseded, 0u);
+  EXPECT_EQ(box.in_flight_count(), 2u);
+  EXPECT_EQ(deliver({latest_of(4, "a", 40)}), "0:4");
+  EXPECT_EQ(out.superseded, 1u);
+  begin_save();
+  EXPECT_EQ(to_bury(), "3:overflow:0");
+}
+
+TEST_F(outbox_order, one_that_is_poison_takes_nobodys_place) {
+  box = outbox({.window = 4, .ack_timeout = 30s, .retry = {1s, 60s}, .backlog_max = 8, .poisoned = {{2}}}, [this] { return random; });
+  begin();
+  EXPECT_EQ(deliver({latest(1, "a"), latest(2, "a")}), "0:1");
+  EXPECT_EQ(out.superseded, 0u);
+  begin_save();
+  EXPECT_EQ(to_bury(), "2:poison:0");
 }
 
 TEST_F(outbox_order, a_page_from_the_store_is_no_different) {

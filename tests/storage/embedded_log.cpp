@@ -2,6 +2,7 @@
 // What the embedded engines promise beyond the contracts: everything above holds over a restart, a kill and a full disk.
 #include "storage/embedded_log.hpp"
 
+#include "runtime/devices.hpp"
 #include "storage/sqlite_database.hpp"
 #include "tests/support/engines.hpp"
 
@@ -155,6 +156,34 @@ TEST_F(embedded_at_size, pages_counts_log_and_dedup_cross_from_the_index_on_disk
     check_duplicates();
     reopen();
   }
+}
+
+TEST_F(embedded, devices_outlive_the_journal_and_one_that_was_forgotten_stays_so) {
+  options.delivery.ack_scope = "device";
+  open();
+  const auto device = [](const std::string& name, std::uint64_t version, std::uint64_t floor) {
+    auto out = record("alice", version, {floor});
+    out.user = device_box(user("alice"), name);
+    out.seen = {name == "phone" ? 1'000 : 9'000};
+    return out;
+  };
+  const auto fill_the_journal = [&](std::uint64_t round) {  // until it is taken into the table
+    for (std::uint64_t version = 1; version <= 101; ++version) {
+      store_batch batch;
+      for (int i = 0; i < 1000; ++i) batch.cursors.push_back(record("u" + std::to_string(i), round * 1000 + version, {version}));
+      write(*at, std::move(batch), urgency::soon).value();
+    }
+  };
+  write(*at, {{}, {device("phone", 5, 7), device("laptop", 5, 8)}, {}, {}}).value();
+  fill_the_journal(1);
+  reopen();
+  EXPECT_EQ(load(*at, device_box(user("alice"), "phone")).value().record.acked.floor(), sequence{7});
+  EXPECT_EQ(reap(*at, {{5'000}, {}, 10, reap_kind::devices}).value().removed, 1u);
+  fill_the_journal(2);
+  reopen();
+  EXPECT_FALSE(is_registered(load(*at, device_box(user("alice"), "phone")).value().record));
+  EXPECT_EQ(load(*at, device_box(user("alice"), "laptop")).value().record.acked.floor(), sequence{8});
+  EXPECT_EQ(load(*at, user("alice")).value().devices, 1u);
 }
 
 TEST_F(embedded, cursors_outlive_their_journal_and_stay_monotone) {
@@ -323,7 +352,7 @@ TEST_F(embedded, only_a_file_that_was_there_is_migrated) {
       "ALTER TABLE shard DROP COLUMN gone_to; DROP INDEX dead_letter_unmirrored; DROP INDEX dead_letter_last; "
       "ALTER TABLE dead_letter DROP COLUMN mirrored; DROP TABLE expiring; "
       "ALTER TABLE message DROP COLUMN bytes; ALTER TABLE message DROP COLUMN terms; "
-      "ALTER TABLE posting DROP COLUMN bytes; ALTER TABLE dead_letter DROP COLUMN terms; PRAGMA user_version = 1";
+      "ALTER TABLE posting DROP COLUMN bytes; ALTER TABLE dead_letter DROP COLUMN terms; DROP TABLE device; PRAGMA user_version = 1";
   EXPECT_EQ(sqlite3_exec(file, to_version_1, nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(file);
   testing::internal::CaptureStderr();

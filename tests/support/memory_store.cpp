@@ -2,6 +2,8 @@
 // A message store in memory; callbacks run inside run() and with no lock held, so they may call the store again.
 #include "tests/support/memory_store.hpp"
 
+#include "runtime/devices.hpp"
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -189,11 +191,58 @@ stored_page memory_store::page_of(const address& user, sequence after, std::size
   return out;
 }
 
-void memory_store::load(address user, std::size_t limit, store_done<stored_mailbox> done) {
-  read_later([this, user = std::move(user), limit, done = std::move(done)](const std::optional<failure>& why) {
+std::vector<cursor_record> memory_store::devices_of(const address& user) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<cursor_record> out;
+  for (const auto& [box, record] : cursors_)
+    if (device_of(box) && user_of(box) == user && is_registered(record)) out.push_back(record);
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.user < b.user; });
+  return out;
+}
+
+std::vector<address> memory_store::owing(const message& x) const {
+  if (x.to.is_channel()) return {};
+  auto judges = devices_of(x.to);
+  if (judges.empty()) judges.push_back(record_of(x.to));
+  std::vector<address> out;
+  for (const auto& judge : judges)
+    if (!judge.acked.is_acked(x.seq)) out.push_back(judge.version == 0 ? x.to : judge.user);
+  return out;
+}
+
+void memory_store::devices(address user, store_done<std::vector<cursor_record>> done) {
+  read_later(
+      [this, user = std::move(user), done = std::move(done)](const std::optional<failure>& why) { why ? done(*why) : done(devices_of(user)); });
+}
+
+reaped memory_store::forget_devices(const reap_step& step) {
+  reaped out;
+  const std::lock_guard lock(mutex_);
+  std::vector<cursor_record> silent;
+  for (const auto& [box, record] : cursors_)
+    if (device_of(box) && is_registered(record) && record.seen < step.before) silent.push_back(record);
+  for (const auto& x : silent) {
+    cursors_.erase(x.user);
+    const auto user = user_of(x.user);
+    const bool was_last =
+        std::none_of(cursors_.begin(), cursors_.end(), [&](const auto& y) { return device_of(y.first) && user_of(y.first) == user; });
+    auto base = cursors_[user];
+    base.user = user;
+    cursors_[user] = base_without(base, x, was_last);
+    ++out.removed;
+  }
+  return out;
+}
+
+void memory_store::load(address box, std::size_t limit, store_done<stored_mailbox> done) {
+  read_later([this, box = std::move(box), limit, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
+    const auto user = user_of(box);
     stored_mailbox out;
-    out.record = record_of(user);
+    out.record = record_of(box);
+    out.devices = devices_of(user).size();
+    if (device_of(box) && !is_registered(out.record))
+      out.record = start_of_device(out.record, record_of(user), out.devices != 0, page_of(user, {}, 0).complete_to);
     out.inbox = inbox_of(user);
     out.page = page_of(user, out.record.acked.floor(), limit);
     auto all = page_of(user, out.record.acked.floor(), SIZE_MAX);
@@ -230,13 +279,15 @@ void memory_store::locate(address user, std::vector<sequence> seqs, store_done<s
   });
 }
 
-void memory_store::history(address user, history_query query, store_done<stored_history> done) {
-  read_later([this, user = std::move(user), query, done = std::move(done)](const std::optional<failure>& why) {
+void memory_store::history(address box, history_query query, store_done<stored_history> done) {
+  read_later([this, box = std::move(box), query, done = std::move(done)](const std::optional<failure>& why) {
     if (why) return done(*why);
+    const auto user = user_of(box);
     stored_history out;
-    const auto& whose = query.reader.empty() ? user : query.reader;
+    const auto& whose = query.reader.empty() ? box : query.reader;
     out.acked = record_of(whose).acked;
-    out.inbox = inbox_of(whose);
+    out.since = record_of(whose).since;
+    out.inbox = inbox_of(query.reader.empty() ? user : query.reader);
     for (auto& x : messages_of(user, query.after)) {
       if ((query.before && x->seq >= query.before) || x->appended < query.since || (query.until.value != 0 && x->appended >= query.until)) continue;
       out.messages.push_back(std::move(x));
@@ -277,12 +328,14 @@ reaped memory_store::find_expired(const reap_step& step) const {
   for (const auto& x : older_than(named ? unix_ms{INT64_MAX} : step.before)) {
     const auto expires = x->what->expires;
     if (named ? expires.value == 0 || expires >= step.before : expires > step.now) continue;
-    if (x->to.is_channel() || record_of(x->to).acked.is_acked(x->seq)) continue;
-    ++out.kept;
-    auto found = std::find_if(out.expired.begin(), out.expired.end(), [&](const overdue& y) { return y.user == x->to; });
-    if (found == out.expired.end()) found = out.expired.insert(found, {x->to, x->seq, x->seq});
-    found->first = std::min(found->first, x->seq);
-    found->last = std::max(found->last, x->seq);
+    const auto owe = owing(*x);
+    out.kept += owe.empty() ? 0 : 1;
+    for (const auto& box : owe) {
+      auto found = std::find_if(out.expired.begin(), out.expired.end(), [&](const overdue& y) { return y.user == box; });
+      if (found == out.expired.end()) found = out.expired.insert(found, {box, x->seq, x->seq});
+      found->first = std::min(found->first, x->seq);
+      found->last = std::max(found->last, x->seq);
+    }
   }
   return out;
 }
@@ -302,6 +355,7 @@ reaped memory_store::reap_dead_letters(const reap_step& step) {
 /// In the order of seqs; a step goes on behind the seq that is named.
 reaped memory_store::reap_some(const reap_step& step) {
   if (step.what == reap_kind::dead_letters) return reap_dead_letters(step);
+  if (step.what == reap_kind::devices) return forget_devices(step);
   if (step.what != reap_kind::messages) return find_expired(step);
   auto old = older_than(step.before);
   std::sort(old.begin(), old.end(), [](const auto& a, const auto& b) { return std::pair(a->seq, a->to) < std::pair(b->seq, b->to); });
@@ -318,7 +372,7 @@ reaped memory_store::reap_some(const reap_step& step) {
     const auto& x = **at;
     const auto shard = shard_of(x.to, shards_);
     const bool may_be_read_again = x.seq.offset() >= positions()[static_cast<std::uint32_t>(shard)].next_offset;
-    if (may_be_read_again || (!x.to.is_channel() && !record_of(x.to).acked.is_acked(x.seq))) {
+    if (may_be_read_again || !owing(x).empty()) {
       ++out.kept;
       continue;
     }

@@ -37,6 +37,7 @@ public:
   /// What a reader would find now, without a callback.
   cursor_record record_of(const address& user) const;
   inbox_record inbox_of(const address& user) const;
+  std::vector<cursor_record> devices_of(const address& user) const;
   std::vector<dead_letter> dead() const;
   bool is_mirrored(const dead_letter& x) const;
 
@@ -44,11 +45,12 @@ public:
   store_identity identity() const override { return {"memory", "memory", 0}; }
   std::vector<shard_position> positions() const override;
   void write(store_batch batch, urgency when, store_done<void> done) override;
-  void load(address user, std::size_t limit, store_done<stored_mailbox> done) override;
+  void load(address box, std::size_t limit, store_done<stored_mailbox> done) override;
+  void devices(address user, store_done<std::vector<cursor_record>> done) override;
   void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) override;
   void read(address user, sequence after, std::size_t limit, store_done<stored_page> done) override;
   void locate(address user, std::vector<sequence> seqs, store_done<stored_places> done) override;
-  void history(address user, history_query query, store_done<stored_history> done) override;
+  void history(address box, history_query query, store_done<stored_history> done) override;
   void reap(reap_step step, store_done<reaped> done) override;
   void dead_letters(dead_letter_query query, store_done<std::vector<dead_letter>> done) override;
   void stop_reading() override;
@@ -65,6 +67,8 @@ private:
   std::vector<message_ptr> older_than(unix_ms before) const;
   reaped reap_some(const reap_step& step);
   reaped reap_dead_letters(const reap_step& step);
+  reaped forget_devices(const reap_step& step);
+  std::vector<address> owing(const message& x) const;
   reaped find_expired(const reap_step& step) const;
 
   memory_log* const shared_ = nullptr;

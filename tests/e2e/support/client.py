@@ -12,13 +12,15 @@ from support.tokens import make_token
 ENDED = (websockets.ConnectionClosed, OSError, EOFError, asyncio.TimeoutError, websockets.InvalidHandshake)
 
 
-async def open_socket(port, subprotocols=("doorstep.v1",), headers=None):
+async def open_socket(port, subprotocols=("doorstep.v1",), headers=None, path="/v1/ws", tls=None):
     # The name of the headers' argument changed with websockets 14; 15 would ask the environment for a proxy.
     major = int(websockets.version.version.split(".")[0])
     extra = {"additional_headers" if major >= 14 else "extra_headers": headers or {}}
     if major >= 15:
         extra["proxy"] = None
-    return await websockets.connect(f"ws://127.0.0.1:{port}/v1/ws", subprotocols=list(subprotocols), compression=None, ping_interval=None,
+    if tls:
+        extra["ssl"] = tls
+    return await websockets.connect(f"{'wss' if tls else 'ws'}://127.0.0.1:{port}{path}", subprotocols=list(subprotocols), compression=None, ping_interval=None,
                                     close_timeout=1, max_size=None, max_queue=None, **extra)
 
 

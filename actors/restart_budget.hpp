@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// How often the mailboxes and channels of one SHARD may fail before they are left out, and which message each failure is blamed on. A value of the SHARD, on its
+// lane.
+#pragma once
+
+#include "runtime/address.hpp"
+#include "runtime/config.hpp"
+#include "runtime/ids.hpp"
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace doorstep {
+
+/// A mailbox that failed comes back under suspicion: one message in flight, and noted while it is carried out, so that the SHARD knows which one to blame
+/// when it fails again. Shared by SHARD and MAILBOX, which run on one lane.
+struct suspicion {
+  sequence in_hand;                                     ///< 0: none
+  std::vector<std::pair<sequence, std::size_t>> blame;  ///< how often each brought the mailbox down
+};
+
+class restart_budget {
+public:
+  /// It has failed. The message in hand is to blame; once one has failed often enough the next life gives it up, so the count begins anew.
+  void note(const address& who, steady_time now, const delivery_config& limits);
+  /// It fails again and again, and is not to be started for a while.
+  bool is_spent(const address& who, steady_time now, const delivery_config& limits);
+  /// It has failed, and that still counts.
+  bool has(const address& who) const { return deaths_.contains(who); }
+  /// Of one whose failures still count; else null.
+  std::shared_ptr<suspicion> suspect(const address& who) const;
+
+private:
+  std::unordered_map<address, std::deque<steady_time>> deaths_;  ///< recent ones
+  std::unordered_map<address, std::shared_ptr<suspicion>> suspects_;
+};
+
+}  // namespace doorstep
