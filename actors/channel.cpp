@@ -117,7 +117,10 @@ private:
     if (x.redelivered > 0) counts.channel_redelivered.add(static_cast<double>(x.redelivered));
     if (x.expired > 0) counts.channel_expired.add(static_cast<double>(x.expired));
     if (!x.gaps.empty()) counts.channel_gaps.add(static_cast<double>(x.gaps.size()));
-    if (!x.buried.empty()) counts.channel_dead.add(static_cast<double>(x.buried.size()));
+    if (!x.buried.empty()) {
+      counts.dead.add(static_cast<double>(x.buried.size()));
+      counts.channel_dead.add(static_cast<double>(x.buried.size()));
+    }
     if (!x.reads.empty()) counts.channel_reads.add(static_cast<double>(x.reads.size()));
     if (x.pushes.empty()) return;
     const auto wall = wall_now();
@@ -198,6 +201,7 @@ private:
     }
     parts_.counts.channel_pushed.add(static_cast<double>(count));
     for (auto& one : parcels) {
+      for (const auto& item : one.items) frames[item.frame]->native();  // what throws is this channel's failure, not the other lane's
       auto& loop = one.where->where();
       loop.post([frames, items = std::move(one.items)] {
         for (const auto& item : items) item.to->push_shared(frames[item.frame]);

@@ -47,6 +47,7 @@ joint_ack* memberships::find_ack(std::uint64_t token) {
 joint_ack* memberships::answered(const reader_acked& x) {
   auto* ack = find_ack(x.token);
   if (ack == nullptr) return nullptr;
+  std::erase(ack->asked, x.of);
   const bool named = std::find(ack->named.begin(), ack->named.end(), x.of) != ack->named.end();
   if (named || !x.ids.empty()) ack->collected.up_to.emplace_back(x.of, x.up_to);
   for (const auto& id : x.ids) {
@@ -54,6 +55,16 @@ joint_ack* memberships::answered(const reader_acked& x) {
     std::erase(ack->unclaimed, id);
   }
   return --ack->channels_left == 0 ? ack : nullptr;
+}
+
+std::vector<request_id> memberships::drop_acks_of(const address& of) {
+  std::vector<request_id> out;
+  std::erase_if(acks_, [&](const joint_ack& x) {
+    if (std::find(x.asked.begin(), x.asked.end(), of) == x.asked.end()) return false;
+    if (x.request != 0) out.push_back(x.request);
+    return true;
+  });
+  return out;
 }
 
 std::uint64_t memberships::begin_list(request_id request, const history_query& query, std::size_t parts) {

@@ -38,6 +38,7 @@ struct joint_ack {
   std::size_t channels_left = 0;
   std::vector<std::string> unclaimed;  ///< ids that no channel knew so far
   server::receipt collected;
+  std::vector<address> asked{};  ///< channels that have not answered
 };
 
 /// One list over the mailbox and the channels, in the making.
@@ -69,6 +70,8 @@ public:
   void end_ack(std::uint64_t token);
   /// What its parts said will not come any more: clients repeat what has no receipt.
   void drop_acks() { acks_.clear(); }
+  /// Those that wait for this channel get no answer any more. @returns the requests among them.
+  std::vector<request_id> drop_acks_of(const address& of);
 
   static constexpr std::size_t lists_max = 16;
   /// @returns its number; 0 when too many are in the making.

@@ -22,10 +22,21 @@ void outlet::push(const push_messages& x) {
 
 void outlet::push_shared(const shared_push_ptr& x) {
   if (!socket_) return;
-  if (open_)
+  if (!left_.empty() && std::find(left_.begin(), left_.end(), x->what().what->to) != left_.end()) return;
+  if (open_) {
     socket_->push_shared(*x);
-  else
+    return;
+  }
+  const auto same = std::find_if(held_shared_.begin(), held_shared_.end(), [&](const auto& y) { return y->what().what == x->what().what; });
+  if (same == held_shared_.end())
     held_shared_.push_back(x);
+  else
+    *same = x;  // the later round, flagged
+}
+
+void outlet::leave_channel(const address& of, bool for_good) {
+  std::erase_if(held_shared_, [&](const shared_push_ptr& x) { return x->what().what->to == of; });
+  if (for_good && std::find(left_.begin(), left_.end(), of) == left_.end()) left_.push_back(of);
 }
 
 void outlet::open() {

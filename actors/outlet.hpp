@@ -6,6 +6,7 @@
 #include "actors/messages.hpp"
 #include "net/connection.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -43,6 +44,9 @@ public:
   /// Ids of an ack may be a channel's: the SESSION has to look.
   void note_channels(bool any) { channels_ = any; }
   bool reads_channels() const { return channels_; }
+  /// Of a channel that the session has left: what is held back, and what is still on its way where `for_good`, is not sent any more.
+  void leave_channel(const address& of, bool for_good);
+  void join_channel(const address& of) { std::erase(left_, of); }
   void command_sent() { ++commands_waiting_; }
   void command_taken() { --commands_waiting_; }
   bool may_go_direct() const { return box_ && commands_waiting_ == 0; }
@@ -62,7 +66,8 @@ private:
   address user_;
   server::receipt later_;                     ///< receipts that ride on the next frame
   std::vector<push_messages> held_;           ///< before open(); a mailbox's window bounds it
-  std::vector<shared_push_ptr> held_shared_;  ///< likewise, of channels
+  std::vector<shared_push_ptr> held_shared_;  ///< likewise, of channels: one a message
+  std::vector<address> left_;                 ///< channels that a token gave and does not any more
 };
 
 }  // namespace doorstep

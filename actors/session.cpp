@@ -19,6 +19,8 @@ namespace doorstep {
 namespace {
 
 constexpr milliseconds reattach_delay{50};
+/// A mailbox in memory is not held up for longer by channels whose cursors cannot be read.
+constexpr milliseconds greet_patience{10'000};
 constexpr std::size_t early_max = 256;
 
 /// Of a session: no other has it, not even one of an earlier life of the process, so it can be looked for in the lines of both sides.
@@ -111,6 +113,10 @@ public:
     for (const auto& [of, seq] : x.request.resume)
       if (of == state_.user) out().note_seen(seq);
     channels().look();
+    if (!state_.channels.is_settled()) {
+      state_.greet_by = self_->clock().now() + greet_patience;
+      self_->ring_at(state_.greet_by);
+    }
     attach_to_mailbox();
   }
 
@@ -142,7 +148,7 @@ public:
 
   /// Once all that this session talks to is there.
   void begin() {
-    if (!is_attached() || (!state_.greeted && !state_.channels.is_settled())) return;
+    if (!is_attached() || (!state_.greeted && !state_.channels.is_settled() && self_->clock().now() < state_.greet_by)) return;
     out().attach(state_.user, caf::actor_cast<caf::strong_actor_ptr>(state_.box));
     if (!std::exchange(state_.greeted, true))
       greet();
@@ -176,6 +182,7 @@ public:
   void mailbox_gone() {
     for (auto* x : {&state_.box, &state_.inbox})
       if (*x) self_->send(std::exchange(*x, nullptr), detach{});
+    state_.channels.drop_acks();  // what the mailbox was to say of them will not come
     state_.gone = true;
     out().detach();
     ring(reattach_delay);
@@ -207,10 +214,8 @@ public:
   void rang() {
     state_.rings = false;
     channels().attach_missing();
-    if (std::exchange(state_.gone, false)) {
-      attach_to_mailbox();
-      return;
-    }
+    if (std::exchange(state_.gone, false)) attach_to_mailbox();
+    greet_when_complete();
     out().send_waiting_receipts();
   }
 
@@ -259,7 +264,7 @@ private:
   void on(const client::connect& x) { reply_error(x.id, {ec::malformed, "this session is connected already", "connect"}); }
   void on(const client::pong&) {}
   void on(const client::ping& x) { out().send({server::pong{x.id}}); }
-  void on(const client::refresh&) {}  // verified by the net floor, which calls refreshed()
+  void on(const client::refresh& x) { done(x.id); }  // verified by the net floor, which called refreshed()
   void on(const client::subscribe& x) { channels().subscribe(x); }
   void on(const client::unsubscribe& x) { channels().unsubscribe(x); }
   void on(const client::unsupported& x) { reply_error(x.id, {ec::unsupported, x.what + " is not offered by this server", x.what}); }
@@ -374,7 +379,8 @@ session_actor::behavior_type make_behavior() {
         turn now;
         now.state().who = x.who;
         now.channels().look();
-        now.out().send({server::done{x.request}});
+        now.greet_when_complete();
+        now.said(client::refresh{x.request, {}});
       },
       [](client_gone) { turn{}.leave(); },
       [](const attached& x) { turn{}.attached_to(x); },
@@ -389,12 +395,21 @@ session_actor::behavior_type make_behavior() {
       },
       [](const reader_acked& x) { turn{}.channels().answered(x); },
       [](const reader_gap& x) { turn{}.channels().gap(x); },
-      [](const channel_gone& x) { turn{}.channels().failed(x.of); },
+      [](const channel_gone& x) {
+        turn now;
+        now.channels().failed(x.of);
+        now.greet_when_complete();
+      },
       [](const reader_refused& x) {
         turn now;
-        if (auto why = now.channels().refused(x)) now.refused({std::move(*why)});
+        if (auto why = now.channels().refused(x)) return now.refused({std::move(*why)});
+        now.greet_when_complete();
       },
-      [](join_channels) { turn{}.channels().look(); },
+      [](join_channels) {
+        turn now;
+        now.channels().look();
+        now.greet_when_complete();
+      },
       [](const inbox_answered& x) { turn{}.answered(x); },
       [](const history_read& x) { turn{}.history_came(x); },
       [](const send_away& x) { running<session_self>()->state.out->close(x.code, x.reason, part_of(x.spread)); },

@@ -31,6 +31,7 @@ struct session_state {
   mailbox_actor box;    ///< null until attached
   mailbox_actor inbox;  ///< where devices have mailboxes of their own: the user's; else null
   memberships channels;
+  steady_time greet_by = steady_time::max();  ///< then it is greeted without the channels that have not answered
   sequence floor;
   server::counts counts;
   bool greeted = false, rings = false, gone = false;

@@ -36,6 +36,7 @@ void session_channels::join(const std::vector<address>& wanted) {
 }
 
 void session_channels::add(membership x) {
+  state_.out->join_channel(x.of);
   state_.channels.all.push_back(std::move(x));
   state_.out->note_channels(true);
   attach(state_.channels.all.back());
@@ -60,9 +61,12 @@ void session_channels::leave(const address& of) {
   const auto* one = state_.channels.find(of);
   if (one == nullptr) return;
   if (one->channel) self_->send(caf::actor_cast<channel_actor>(one->channel), detach_reader{});
-  // By a copy of the address: it may be the one that goes.
-  std::erase_if(state_.channels.all, [of = of](const membership& x) { return x.of == of; });
+  const auto left = of;  // it may be the one that goes
+  state_.out->leave_channel(left, one->by_token);
+  std::erase_if(state_.channels.all, [&](const membership& x) { return x.of == left; });
   state_.out->note_channels(!state_.channels.all.empty());
+  for (const auto request : state_.channels.drop_acks_of(left))
+    reply_error(request, {ec::unavailable, "a channel was left meanwhile, ack again", "ack"});
 }
 
 void session_channels::leave_all() { tell_all(detach_reader{}); }
@@ -102,6 +106,7 @@ void session_channels::unsubscribe(const client::unsubscribe& x) {
 
 void session_channels::greet(server::connected& hello, std::vector<server::event>& more) {
   for (auto& one : state_.channels.all) {
+    if (!one.channel) continue;  // it was not waited for any longer: `joined` comes when it is there
     hello.addresses.emplace_back(one.of, one.floor);
     one.announced = true;
     for (const auto& x : std::exchange(one.gaps, {})) more.emplace_back(gap_of(x));
@@ -193,6 +198,7 @@ void session_channels::ack(const client::ack& x) {
   ack->unclaimed = x.ids;
   for (const auto& [one, seq] : to) {
     if (seq) ack->named.push_back(one->of);
+    ack->asked.push_back(one->of);
     self_->send(caf::actor_cast<channel_actor>(one->channel), ack_reader{ack->token, seq, x.ids, x.id != 0});
   }
 }

@@ -5,6 +5,7 @@
 #include "net/site.hpp"
 #include "runtime/digest.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -71,6 +72,8 @@ identity anonymous(const trust& believed) {
   identity who;
   who.user = "anonymous-" + base64url(random_bytes(12));
   who.roles = believed.auth.anonymous_roles;
+  std::sort(who.roles.begin(), who.roles.end());
+  who.roles.erase(std::unique(who.roles.begin(), who.roles.end()), who.roles.end());
   return who;
 }
 

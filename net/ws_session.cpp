@@ -172,11 +172,11 @@ void ws_session::on_first(client::connect request) {
   auto shown = std::move(entering_->shown);
   if (!shown.shows_something()) shown.token = std::move(request.token);
   request.token.clear();
-  const auto device = request.device;
+  device_ = request.device;
   entering_->request = std::move(request);
   state_ = state::judging;
   held_ = shared_from_this();
-  admit(*site_, std::move(shown), device, remote_, [me = weak_from_this(), &home = desk_.where](admitted what) {
+  admit(*site_, std::move(shown), device_, remote_, [me = weak_from_this(), &home = desk_.where](admitted what) {
     if (home.is_here()) {
       if (const auto here = me.lock()) here->on_judged(std::move(what));
       return;
@@ -227,7 +227,7 @@ void ws_session::on_refresh(client::refresh request) {
   credentials shown;
   shown.token = std::move(request.token);
   if (shown.token.empty()) shown.refusal = "no token was given";
-  admit(*site_, std::move(shown), {}, remote_, [me = weak_from_this(), id = request.id, &home = desk_.where](admitted what) {
+  admit(*site_, std::move(shown), device_, remote_, [me = weak_from_this(), id = request.id, &home = desk_.where](admitted what) {
     home.post([me, id, what = std::move(what)]() mutable {
       if (const auto here = me.lock()) here->on_refresh_judged(id, std::move(what));
     });
@@ -239,7 +239,11 @@ void ws_session::on_refresh_judged(request_id id, admitted what) {
   if (state_ != state::connected) return;
   if (what.who && what.who->user == user_) {
     expires(*what.who);
-    return handler_->refreshed(id, std::move(*what.who));
+    const auto who = *what.who;
+    handler_->refreshed(id, std::move(*what.who));
+    // As in on_judged(): the sessions that were to be ended may have been told before this one was among them.
+    if (site_->denied.has(who, steady_clock::now())) close(close_code::forbidden, "this user is denied", milliseconds{0});
+    return;
   }
   if (what.who) {
     append_event(out(), server::error{id, {ec::forbidden, "the token is another user's", {}}});

@@ -95,7 +95,7 @@ private:
   std::shared_ptr<ws_session> held_;   ///< by itself, while nothing is read and a judgement is awaited
   std::string filling_, in_flight_;    ///< the frame being made, and the one being written
   std::string inbox_;                  ///< a frame of which more is to come
-  std::string remote_, user_, reason_;
+  std::string remote_, user_, device_, reason_;
   steady_time heard_, pinged_{}, rate_{}, deadline_, expiry_ = steady_time::max();
   std::uint16_t operations_ = 0;  ///< of the stream, not yet called back
   close_code code_ = close_code::going_away;

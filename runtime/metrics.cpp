@@ -71,7 +71,7 @@ constexpr row<counter> counters[] = {
     {&m::dead_requeued, "doorstep_dead_letters_requeued_total", "Dead letters taken back into their mailbox."},
     {&m::dead_purged, "doorstep_dead_letters_purged_total", "Dead letters deleted."},
     {&m::dead_mirrored, "doorstep_dead_letters_mirrored_total", "Dead letters that the mirror topic has, repeats included."},
-    {&m::retained_out, "doorstep_messages_retention_removed_total", "Messages older than store.retention that were owed to nobody, removed."},
+    {&m::retained_out, "doorstep_messages_retention_removed_total", "Messages older than store.retention that no mailbox was owed, removed."},
     {&m::dead_retained_out, "doorstep_dead_letters_retention_removed_total", "Dead letters older than dead_letters.retention, removed."},
     {&m::log_retained_out, "doorstep_log_records_removed_total", "Records of the embedded log that the store beside it has, removed."},
     {&m::ack_timeouts, "doorstep_ack_timeouts_total", "Delivery rounds that ended without an ack."},

@@ -162,8 +162,7 @@ constexpr option options[] = {
           "Devices of one user; a further one is closed with 3505 until one is forgotten."),
     count("delivery.max_attempts", in<&c::delivery, &delivery_config::max_attempts>, 0, 65'535,
           "After how many nacks and ack timeouts a message goes to the dead letters; lost connections do not count. 0 = never: the browser answers "
-          "pings "
-          "for a page it has put to sleep, and such a page's messages must wait for it."),
+          "pings for a page it has put to sleep, and such a page's messages must wait for it. Of channels it is at most 255."),
     duration(
         "delivery.ttl", in<&c::delivery, &delivery_config::ttl>, 0, 3650 * day,
         "How long after its append a message may still be pushed, unless its expirytime says otherwise; then it goes to the dead letters. 0 = for "
@@ -250,8 +249,8 @@ constexpr option options[] = {
     duration("store.commit_interval", in<&c::store, &store_config::commit_interval>, 1, 10 * second,
              "Changes of cursors are gathered for this long and written by one fsync."),
     duration("store.retention", in<&c::store, &store_config::retention>, 0, 3650 * day,
-             "How long messages stay in a user's history after their append. What somebody is still owed stays longer, and nothing goes before "
-             "log.dedup_window is over. 0 = for ever."),
+             "How long messages stay in a user's history after their append. What a mailbox is still owed stays longer, channels' messages do not; "
+             "nothing goes before log.dedup_window is over. 0 = for ever."),
     duration("store.retention_interval", in<&c::store, &store_config::retention_interval>, 100, day,
              "How long after a look for messages past their retention the next one begins."),
     count(

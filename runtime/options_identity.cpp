@@ -70,7 +70,7 @@ constexpr std::array<sv, 2> hook_failures{"deny", "allow"};
 
 constexpr option options[] = {
     count("http.connections_per_address_max", in<&c::http, &http_config::connections_per_address_max>, 0, 1'000'000,
-          "Connections from one IP address; more are refused with 429. 0 = no limit, as where a proxy stands before the server."),
+          "WebSocket connections from one IP address; more are refused with 429. 0 = no limit, as where a proxy stands before the server."),
     text("http.tls_certificate", in<&c::http, &http_config::tls_certificate>,
          "A PEM file with the public port's certificate and those between it and its root; read again by a reload. Empty = no TLS."),
     text("http.tls_key", in<&c::http, &http_config::tls_key>, "A PEM file with its private key."),

@@ -387,17 +387,13 @@ result<stored_history> sqlite_reader::impl::history(const address& box, const hi
   const auto& whose = query.reader.empty() ? box : query.reader;
   auto record = devices.newest(whose);
   if (!record) return record.error();
-  auto inbox = inbox_of(whose, *record);
+  auto inbox = inbox_of(query.reader.empty() ? user : query.reader, *record);  // the user's, whatever the device
   if (!inbox) return inbox.error();
   stored_history out;
   out.acked = std::move(record->acked);
   out.since = record->since;
   out.inbox = std::move(*inbox);
-  if (user.is_channel()) {
-    auto gone = devices.newest(gone_key(user));
-    if (!gone) return gone.error();
-    out.gone_to = gone->acked.floor();
-  } else {
+  if (!user.is_channel()) {
     gone_to.reset();
     gone_to.bind(1, static_cast<std::int64_t>(shard_number(user)));
     if (gone_to.executeStep()) out.gone_to = {number(gone_to.getColumn(0))};
@@ -422,6 +418,12 @@ result<stored_history> sqlite_reader::impl::history(const address& box, const hi
     auto found = message_at(first->row);
     if (!found) return found.error();
     if (*found && (*found)->what->to == user) out.messages.push_back(std::move((*found)->what));
+  }
+  // Last, as in read(): what is missing on the page because it had just gone is noted by now.
+  if (user.is_channel()) {
+    auto gone = devices.newest(gone_key(user));
+    if (!gone) return gone.error();
+    out.gone_to = gone->acked.floor();
   }
   return out;
 }

@@ -30,6 +30,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 POINTS = ("append-staged", "append-committed", "handed-over", "push", "cursor-staged", "cursor-committed", "receipt", "passivation", "drain-begun",
           "drain-ended")
 POINTS_OF_SOURCES = ("source-commit",)   # passed only with a [[sources]] table
+POINTS_OF_CHANNELS = ("channel-push",)   # passed only where rules name channels
 POINTS_OF_MIRROR = ("mirrored",)         # passed only with a mirror of dead letters: tests/e2e/test_mirror.py ends lives there
 POINTS_OF_SQLITE = {"append-staged", "cursor-staged", "cursor-committed"}  # stages of a transaction
 PASSES_MAX = {"push": 400, "receipt": 200, "passivation": 2, "drain-begun": 8, "drain-ended": 8}

@@ -38,7 +38,7 @@ def names_in_the_code(function):
 
 
 def test_every_crash_point_of_the_code_is_in_the_plan():
-    assert names_in_the_code("crash_point") == set(chaos.POINTS + chaos.POINTS_OF_SOURCES + chaos.POINTS_OF_MIRROR)
+    assert names_in_the_code("crash_point") == set(chaos.POINTS + chaos.POINTS_OF_SOURCES + chaos.POINTS_OF_CHANNELS + chaos.POINTS_OF_MIRROR)
 
 
 def test_ten_kills_in_the_middle_of_the_load_break_no_promise():

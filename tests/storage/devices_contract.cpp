@@ -136,6 +136,21 @@ TEST_P(devices_contract, history_says_what_the_device_has_acked) {
   EXPECT_EQ(history(*at, box("alice", "laptop")).value().acked, cursor());
 }
 
+TEST_P(devices_contract, history_of_a_device_shows_what_the_person_did_on_any) {
+  const auto seqs = keep_some("alice", 2);
+  store_batch batch;
+  batch.cursors = {record("alice", 1, {}, {}), device("alice", "phone", 1, {})};
+  inbox_record read;
+  read.user = user("alice");
+  read.version = 1;
+  read[inbox_mark::read].cover({}, seqs[0], {7});
+  batch.inboxes.push_back(read);
+  write(*at, std::move(batch)).value();
+  const auto found = history(*at, box("alice", "phone")).value();
+  EXPECT_EQ(found.inbox[inbox_mark::read].at(seqs[0]), unix_ms{7});
+  EXPECT_EQ(found.inbox[inbox_mark::read].at(seqs[1]), std::nullopt);
+}
+
 TEST_P(devices_contract, a_message_stays_until_every_device_has_acked_it) {
   const auto seqs = keep_some("alice", 3);
   store_batch done;

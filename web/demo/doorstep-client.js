@@ -223,13 +223,13 @@ export class DoorstepClient extends EventTarget {
 
   #mark(request, what) {
     if (what === "all") return this.#request({ [request]: { all: true } });
-    if (!Array.isArray(what)) return this.#request({ [request]: { up_to: what } });
+    // One address a request: each has an owner of its own who answers.
+    if (!Array.isArray(what)) return Promise.all(Object.entries(what).map(([address, seq]) => this.#request({ [request]: { up_to: { [address]: seq } } })));
+    const seqs = new Map();
+    for (const { address, seq } of what) seqs.set(address, [...(seqs.get(address) ?? []), seq]);
     const parts = [];
-    for (let i = 0; i < what.length; i += SEQS_A_REQUEST) {
-      const seqs = {};
-      for (const { address, seq } of what.slice(i, i + SEQS_A_REQUEST)) (seqs[address] ??= []).push(seq);
-      parts.push(this.#request({ [request]: { seqs } }));
-    }
+    for (const [address, all] of seqs)
+      for (let i = 0; i < all.length; i += SEQS_A_REQUEST) parts.push(this.#request({ [request]: { seqs: { [address]: all.slice(i, i + SEQS_A_REQUEST) } } }));
     return Promise.all(parts);
   }
 
