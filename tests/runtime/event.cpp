@@ -184,7 +184,7 @@ TEST(event_json, extensions_of_every_allowed_type_become_text) {
 
 TEST(event_json, events_and_their_json_round_trip_exactly) {
   const event table[] = {
-      {"1", "/s", "t", "", "", "", "", {}, "", false},
+      {"1", "/s", "t", "", "", "", "", {}, "", {}, false},
       {"id \"q\" \\ /",
        "urn:x:\u00e9",
        "t\U0001F98A",
@@ -194,11 +194,12 @@ TEST(event_json, events_and_their_json_round_trip_exactly) {
        "https://e.org/s",
        {{"touser", "a,b"}, {"z", ""}, {"a", "\"\\"}},
        "{ \"k\" : [1,2e5] }",
+       {},
        false},
-      {"1", "/s", "t", "", "", "text/plain", "", {{"touser", R"(["a,b"])"}}, R"("line\nbreak\u0000")", false},
-      {"1", "/s", "t", "", "", "application/octet-stream", "", {}, "\"AP8=\"", true},
-      {"1", "/s", "t", "", "", "", "", {}, "null", false},
-      {"1", "/s", "t", "", "", "", "", {}, "\"\"", true},
+      {"1", "/s", "t", "", "", "text/plain", "", {{"touser", R"(["a,b"])"}}, R"("line\nbreak\u0000")", {}, false},
+      {"1", "/s", "t", "", "", "application/octet-stream", "", {}, "\"AP8=\"", {}, true},
+      {"1", "/s", "t", "", "", "", "", {}, "null", {}, false},
+      {"1", "/s", "t", "", "", "", "", {}, "\"\"", {}, true},
   };
   for (const auto& x : table) {
     const auto text = to_json(x);
