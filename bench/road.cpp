@@ -56,7 +56,9 @@ public:
   store_identity identity() const override { return {}; }
   std::vector<shard_position> positions() const override { return {}; }
   void write(store_batch, urgency, store_done<void> done) override { done({}); }
-  void load(address user, std::size_t, store_done<stored_mailbox> done) override { done(stored_mailbox{{std::move(user), {}, {}, {}, 0}, {}, 0, 0}); }
+  void load(address user, std::size_t, store_done<stored_mailbox> done) override {
+    done(stored_mailbox{{std::move(user), {}, {}, {}, 0, {}, {}}, {}, 0, {}});
+  }
   void cursors(std::vector<address> keys, store_done<std::vector<cursor_record>> done) override { done(std::vector<cursor_record>(keys.size())); }
   void devices(address, store_done<std::vector<cursor_record>> done) override { done(std::vector<cursor_record>{}); }
   void read(address, sequence, std::size_t, store_done<stored_page> done) override { done(stored_page{}); }
