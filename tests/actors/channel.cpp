@@ -196,6 +196,35 @@ TEST_F(channel_test, a_topic_is_joined_by_subscribe_where_that_is_allowed_and_le
   EXPECT_THAT(ann.seen->events(), ElementsAre("1"));
 }
 
+TEST_F(channel_test, an_ack_that_waits_for_a_channel_which_is_left_is_refused_and_not_forgotten) {
+  auto& ann = come("ann", {"admin"});
+  send("sold", "1");
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  ack(ann, "role:admin", ann.seen->pushes[0].what->seq);
+  EXPECT_THAT(ann.seen->errors, IsEmpty());
+  ann.handler->refreshed(9, identity{"ann"});
+  settle();
+  ASSERT_EQ(ann.seen->errors.size(), 1U);
+  EXPECT_EQ(ann.seen->errors[0].id, 5U);
+  EXPECT_EQ(ann.seen->errors[0].what.code, ec::unavailable);
+  store_.fail_with(std::nullopt);
+}
+
+TEST_F(channel_test, while_the_store_is_away_a_session_is_greeted_without_the_channels_that_cannot_be_read) {
+  come("ann");
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  auto& second = come("ann", {"admin"});
+  EXPECT_THAT(second.seen->connected, IsEmpty());
+  pass(milliseconds{10'000});
+  ASSERT_EQ(second.seen->connected.size(), 1U);
+  EXPECT_THAT(addresses(second), ElementsAre("user:ann", "all"));
+  store_.fail_with(std::nullopt);
+  for (int i = 0; i < 20; ++i) pass(milliseconds{500});
+  ASSERT_EQ(second.seen->joined.size(), 1U);
+  send("sold", "1");
+  EXPECT_THAT(second.seen->events(), ElementsAre("1"));
+}
+
 TEST_F(channel_test, a_refreshed_token_with_other_roles_changes_what_is_read_at_once) {
   auto& ann = come("ann", {"admin"});
   identity other{"ann"};
