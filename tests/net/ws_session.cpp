@@ -263,6 +263,17 @@ TEST_F(ws_session_test, closes_with_3003_when_the_token_expires_and_not_when_it_
   EXPECT_EQ(stays.hear().text, R"({"id":5,"pong":{}})");
 }
 
+TEST_F(ws_session_test, a_refresh_that_was_judged_before_a_denial_ends_the_session_all_the_same) {
+  door.home = &second;  // the internal port is on the first loop
+  door.on_refreshed = [this] { EXPECT_EQ(post("", R"({"user":"alice","deny_for":"1h"})", "key-number-one-01", "/v1/admin/disconnect").status, 200); };
+  start();
+  const auto x = connected();
+  x->say(R"({"id":4,"refresh":{"token":")" + token("alice") + "\"}}");
+  EXPECT_THAT(x->hear_close(), StartsWith("3503: "));
+  EXPECT_TRUE(door.said.wait_for("refreshed alice"));
+  EXPECT_TRUE(door.said.wait_for("closed"));
+}
+
 TEST_F(ws_session_test, tells_the_client_why_and_when_to_come_back) {
   door.on_connected = [](const std::shared_ptr<connection>& who, loop&) {
     who->push({{example(1), 1, false}});
