@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators see: metrics of routes by name, and a dashboard and alerts that ask for nothing that is not there."""
+"""What operators see: metrics of routes by name, and a dashboard whose panels do not lie on each other."""
 import json
-import re
 
 from support.server import TOP
 
@@ -14,7 +13,6 @@ to = ["users:{/data/to}", "role:admin"]
 match.type = "other"
 to = "user:ops"
 """
-OF_SOURCES = {"doorstep_source_lag_records", "doorstep_source_credit_records"}  # there with the first partition of a source
 
 
 def event(number, kind, **data):
@@ -54,28 +52,11 @@ def test_each_rule_says_how_much_it_matched_and_addressed_and_goes_with_its_rule
     assert of_routes(server) == {}
 
 
-def asked_for(text):
-    return set(re.findall(r"doorstep_[a-z_]+", text))
-
-
-def test_the_dashboard_and_the_alerts_ask_for_what_there_is(doorstep):
-    server = doorstep(start=False)
-    server.routes = RULES
-    server.start()
-    there = set()
-    for line in server.get("/metrics").body.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, name, kind = line.split()
-            there |= {name} | ({f"{name}_{part}" for part in ("bucket", "sum", "count")} if kind == "histogram" else set())
-    dashboard = json.loads((TOP / "conf" / "dashboard.json").read_text())
+def test_panels_of_the_dashboard_have_a_place_and_a_number_of_their_own():
     places, ids = set(), set()
-    for panel in dashboard["panels"]:
+    for panel in json.loads((TOP / "conf" / "dashboard.json").read_text())["panels"]:
         place = panel["gridPos"]
         cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
         assert not cells & places and panel["id"] not in ids and place["x"] + place["w"] <= 24, panel["title"]
         places |= cells
         ids.add(panel["id"])
-    wanted = asked_for((TOP / "conf" / "dashboard.json").read_text()) | asked_for((TOP / "conf" / "alerts.yaml").read_text())
-    assert wanted - there - OF_SOURCES == {"doorstep_outage"} - there  # there once a part has failed
-    for part in ("channel", "device", "route", "jwks", "hook", "ticket", "denied"):
-        assert any(part in name for name in asked_for(json.dumps(dashboard))), part
