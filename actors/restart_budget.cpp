@@ -20,7 +20,7 @@ void restart_budget::note(const address& who, steady_time now, const delivery_co
   if (++found->second != limits.poison_attempts) return;
   times.clear();
   times.push_back(now);
-  log_line(log_level::error, "shard", "poison-message").with("user", readable(who)).with("seq", seq.value).with("action", "dead-lettered");
+  log_line(log_level::error, "shard", "poison-message").with("of", readable(who)).with("seq", seq.value).with("action", "dead-lettered");
 }
 
 bool restart_budget::is_spent(const address& who, steady_time now, const delivery_config& limits) {

@@ -17,7 +17,7 @@
 namespace doorstep {
 
 /// A mailbox that failed comes back under suspicion: one message in flight, and noted while it is carried out, so that the SHARD knows which one to blame
-/// when it fails again. Shared by SHARD and MAILBOX, which run on one lane.
+/// when it fails again. So does a channel, but for the one message in flight. Shared by SHARD and MAILBOX or CHANNEL, which run on one lane.
 struct suspicion {
   sequence in_hand;                                     ///< 0: none
   std::vector<std::pair<sequence, std::size_t>> blame;  ///< how often each brought the mailbox down
