@@ -152,6 +152,7 @@ private:
   }
 
   void see_to_inboxes() {
+    for (const auto& x : out().lost) state_.inboxes->lost(std::string(readers().user_of(x.who)), x.seq);
     if (state_.inboxes->is_idle() && !state_.counts) return;
     for (auto& x : state_.inboxes->take_replies()) self_->send(caf::actor_cast<session_actor>(x.to), inbox_answered{{std::move(x.answer)}});
     state_.inboxes->ask(parts_.store, me(), now_);

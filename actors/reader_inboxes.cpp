@@ -41,6 +41,21 @@ void reader_inboxes::look(const std::string& user) {
     found->second.look = true;
 }
 
+void reader_inboxes::lost(const std::string& user, sequence seq) {
+  if (losses_.size() < losses_max) losses_.emplace_back(user, seq);
+}
+
+void reader_inboxes::take_losses() {
+  while (!losses_.empty() && (open_.size() < looks_max || open_.contains(losses_.front().first))) {
+    auto& at = open_[losses_.front().first];
+    if (at.box)
+      at.box->left(losses_.front().second, inbox_mark::dead, wall_now());
+    else
+      at.lost.push_back(losses_.front().second);
+    losses_.pop_front();
+  }
+}
+
 void reader_inboxes::ask(message_store& store, const channel_actor& who, steady_time now) {
   for (; !looks_.empty() && open_.size() < looks_max; looks_.pop_front()) {
     auto& at = open_[looks_.front()];
@@ -49,6 +64,7 @@ void reader_inboxes::ask(message_store& store, const channel_actor& who, steady_
     else
       at.look = true;
   }
+  take_losses();
   if (now < not_before_) return;
   not_before_ = {};
   for (auto& [user, x] : open_) {
@@ -81,6 +97,7 @@ void reader_inboxes::loaded(const reader_inbox_read& x, steady_time now) {
   start.user = reader_key(of_, x.user);
   at.box.emplace(std::move(start));
   if (std::exchange(at.look, false)) looked_.push_back({x.user, at.box->record()});
+  for (const auto seq : std::exchange(at.lost, {})) at.box->left(seq, inbox_mark::dead, wall_now());
   for (auto& one : std::exchange(at.early, {})) at.box->change(std::move(one), wall_now());
 }
 

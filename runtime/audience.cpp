@@ -33,6 +33,7 @@ void audience_effects::clear() {
   newest.reset();
   acked = redelivered = timed_out = expired = 0;
   buried.clear();
+  lost.clear();
 }
 
 audience::audience(audience_options options, std::function<std::uint64_t()> random)
@@ -376,6 +377,7 @@ bool audience::fail_head(reader_id who, dead_reason reason, std::string detail, 
   dead_.emplace_back(who, std::move(letter));
   r.settled |= 1U;
   out.buried.push_back(reason);
+  out.lost.push_back({who, what->seq});
   make_dirty(who, true);
   return true;
 }

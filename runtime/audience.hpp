@@ -89,6 +89,11 @@ struct audience_effects {
     sequence up_to;         ///< all of this is acked
     std::vector<std::string> ids;
   };
+  /// A dead letter of this reader alone.
+  struct loss {
+    reader_id who;
+    sequence seq;
+  };
   struct fetch {
     sequence after;
     std::size_t limit;
@@ -105,6 +110,7 @@ struct audience_effects {
   std::optional<fetch> newest;  ///< the last ones up to there; answer with newest() or newest_failed()
   std::size_t acked = 0, redelivered = 0, timed_out = 0, expired = 0;
   std::vector<dead_reason> buried;
+  std::vector<loss> lost;
   void clear();
 };
 

@@ -161,6 +161,34 @@ TEST_F(channel_counts_test, other_sessions_of_the_user_are_told_of_an_ack_once_i
   EXPECT_THAT(tab.seen->receipts[1].ids, ElementsAre(second->id));
 }
 
+TEST_F(channel_counts_test, a_dead_letter_of_one_reader_counts_no_more_for_it_and_its_history_says_so) {
+  options_.delivery.max_attempts = 1;
+  auto &ann = come_counting("ann"), &ben = come_counting("ben");
+  send("everybody", "1");
+  send("everybody", "2");
+  const auto first = ann.seen->pushes[0].what;
+  say(ann, client::nack{7, {first->id}, "cannot render", {}});
+  for (int i = 0; i < 4; ++i) pass(milliseconds{100});
+  ASSERT_EQ(store_.dead().size(), 1U);
+  EXPECT_EQ(told(ann), are(1, 1));
+  EXPECT_EQ(told(ben), are(2, 2));
+  say(ann, client::history{7, address::all(), {}});
+  const auto& page = ann.seen->histories.back().messages;
+  EXPECT_TRUE(page[0].states[static_cast<std::size_t>(inbox_mark::dead)]);
+  EXPECT_FALSE(page[0].states[static_cast<std::size_t>(inbox_mark::delivered)]);
+  EXPECT_FALSE(page[1].states[static_cast<std::size_t>(inbox_mark::dead)]);
+}
+
+TEST_F(channel_counts_test, a_poisoned_message_does_not_count) {
+  auto &ann = come_counting("ann"), &ben = come_counting("ben");
+  for (auto* x : {&ann, &ben}) x->seen->poison = {"1"};
+  send("everybody", "1");
+  for (int i = 0; i < 10; ++i) pass(milliseconds{100});
+  send("everybody", "2");
+  ASSERT_EQ(store_.dead().size(), 1U);
+  for (auto* x : {&ann, &ben}) EXPECT_EQ(told(*x), are(1, 1));
+}
+
 class channel_counts_expiry_test : public channel_counts_test {
 protected:
   channel_counts_expiry_test() { options_.delivery.ttl = milliseconds{2'000}; }
