@@ -35,7 +35,7 @@ audience_options audience_options_of(const services& parts, const channel_birth&
   out.max_attempts = static_cast<std::uint32_t>(x.max_attempts);
   out.ttl = x.ttl;
   out.clock = parts.clock;
-  out.poisoned = poisoned_by(birth.suspect.get(), x);
+  out.poisoned = birth.poisoned;
   out.start = start_of(birth.of, c.start, c.starts);
   out.recent_max = c.recent_messages_max;
   out.recent_bytes_max = c.recent_bytes_max;
@@ -179,7 +179,7 @@ private:
   }
 
   void open_counts(reader_id who) {
-    if (!state_.counts) state_.counts.emplace(parts_, readers(), poisoned_by(state_.birth.suspect.get(), parts_.options.delivery), now_);
+    if (!state_.counts) state_.counts.emplace(parts_, readers(), state_.birth.poisoned, now_);
     state_.counts->open(who, *state_.inboxes);
   }
 

@@ -31,6 +31,7 @@ struct channel_birth {
   shard_actor shard;
   writer_actor writer;
   std::shared_ptr<suspicion> suspect{};  ///< where it has failed lately
+  std::vector<sequence> poisoned{};      ///< that were given up
 };
 
 struct channel_state {

@@ -14,7 +14,10 @@ constexpr milliseconds ask_again{100};
 }  // namespace
 
 count_desk::count_desk(const services& parts, const audience& readers, std::vector<sequence> poisoned, steady_time now)
-    : parts_(parts), readers_(readers), counts_(parts.options.delivery.ttl, parts.options.store.retention, std::move(poisoned)) {
+    : parts_(parts),
+      readers_(readers),
+      counts_(parts.options.delivery.ttl, parts.options.store.retention, std::move(poisoned)),
+      caught_up_(parts.store.shares_log()) {
   counts_.begin(readers.recent(), readers.recent_after(), wall(now));
 }
 
@@ -31,6 +34,7 @@ void count_desk::looked(const std::vector<reader_inboxes::looked>& what) {
 
 void count_desk::older(const result<stored_history>& page, steady_time now) {
   asking_ = false;
+  caught_up_ = caught_up_ || page;
   if (page)
     counts_.older(page->messages, page->more, wall(now));
   else
@@ -41,8 +45,16 @@ void count_desk::ask(const address& of, const channel_actor& who, steady_time no
   const auto below = counts_.wants_older();
   if (!below || asking_ || now < not_before_) return;
   asking_ = true;
-  parts_.store.history(of, history_query{{}, *below, {}, {}, page_max, true},
-                       [who](result<stored_history> page) { caf::anon_send(who, counted_read{std::move(page)}); });
+  const auto read = [&store = parts_.store, of, who, query = history_query{{}, *below, {}, {}, page_max, true}] {
+    store.history(of, query, [who](result<stored_history> page) { caf::anon_send(who, counted_read{std::move(page)}); });
+  };
+  if (caught_up_) return read();
+  // What has left memory may not be in a store that is behind.
+  const sequence last{below->value - 1};
+  parts_.store.locate(of, {last}, [who, last, read](const result<stored_places>& x) {
+    if (x && x->complete_to >= last) return read();
+    caf::anon_send(who, counted_read{failure{ec::unavailable, "the store is behind", {}}});
+  });
 }
 
 std::optional<steady_time> count_desk::next_due(steady_time now) const {

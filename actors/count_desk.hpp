@@ -39,6 +39,7 @@ private:
   const audience& readers_;
   channel_counts counts_;
   bool asking_ = false;
+  bool caught_up_;            ///< the store has all that is read of it
   steady_time not_before_{};  ///< after a store that did not answer
 };
 

@@ -10,14 +10,6 @@ std::uint64_t jitter() {
   return random();
 }
 
-std::vector<sequence> poisoned_by(const suspicion* suspect, const delivery_config& limits) {
-  std::vector<sequence> out;
-  if (suspect == nullptr) return out;
-  for (const auto& [seq, times] : suspect->blame)
-    if (times >= limits.poison_attempts) out.push_back(seq);
-  return out;
-}
-
 outbox_options outbox_options_of(const services& parts, const suspicion* suspect, bool keeps_inbox_only) {
   const auto& x = parts.options.delivery;
   outbox_options out{x.window, x.ack_timeout, {x.retry_base, x.retry_max}, x.backlog_max, x.window * 32};

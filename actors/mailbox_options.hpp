@@ -8,8 +8,6 @@ namespace doorstep {
 
 /// @param suspect null but after a failure: then one message is in flight at a time, and what is blamed often enough is poison.
 /// @param keeps_inbox_only nothing is delivered by it: devices have mailboxes of their own
-/// What is blamed often enough; none without a failure.
-std::vector<sequence> poisoned_by(const suspicion* suspect, const delivery_config& limits);
 outbox_options outbox_options_of(const services& parts, const suspicion* suspect, bool keeps_inbox_only);
 
 /// Uniform, for its retries.

@@ -33,10 +33,13 @@ public:
   bool has(const address& who) const { return deaths_.contains(who); }
   /// Of one whose failures still count; else null.
   std::shared_ptr<suspicion> suspect(const address& who) const;
+  /// Of a channel: messages that were given up. Its readers come to them one by one, long after the failures count no more.
+  std::vector<sequence> poisoned(const address& channel) const;
 
 private:
   std::unordered_map<address, std::deque<steady_time>> deaths_;  ///< recent ones
   std::unordered_map<address, std::shared_ptr<suspicion>> suspects_;
+  std::unordered_map<address, std::vector<sequence>> poisoned_;
 };
 
 }  // namespace doorstep

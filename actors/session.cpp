@@ -156,7 +156,7 @@ public:
     out().attach(state_.user, caf::actor_cast<caf::strong_actor_ptr>(state_.box));
     if (!std::exchange(state_.greeted, true))
       greet();
-    else if (by_device() && state_.request.counts)
+    else if (state_.request.counts)
       out().tell_counts();  // the user's own mailbox may have counted on meanwhile
     for (const auto& command : std::exchange(state_.early, {})) said(command);
   }

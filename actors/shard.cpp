@@ -272,7 +272,7 @@ private:
     auto make = &channel;
     auto who = spawn_on(self_->system(), self_->where(), make, &parts_,
                         channel_birth{of, known, state_.takeover, state_.failures.has(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer,
-                                      state_.failures.suspect(of)});
+                                      state_.failures.suspect(of), state_.failures.poisoned(of)});
     self_->monitor(who);
     auto& entry = state_.channels.add(of, std::move(who));
     if (auto owed = unsaved_of(of); !owed.messages.empty()) {

@@ -189,6 +189,51 @@ TEST_F(channel_counts_test, a_poisoned_message_does_not_count) {
   for (auto* x : {&ann, &ben}) EXPECT_EQ(told(*x), are(1, 1));
 }
 
+TEST_F(channel_counts_test, a_poisoned_message_stays_given_up_for_who_comes_long_after) {
+  auto &ann = come_counting("ann"), &ben = come("ben");
+  disconnect(ben);
+  for (int i = 0; i < 3; ++i) pass(milliseconds{1'000});
+  ann.seen->poison = {"1"};
+  send("everybody", "1");
+  for (int i = 0; i < 10; ++i) pass(milliseconds{100});
+  disconnect(ann);
+  pass(options_.delivery.mailbox_restart_window);
+  for (int i = 0; i < 3; ++i) pass(milliseconds{6'000});
+  EXPECT_THAT(channels(), IsEmpty());
+  const auto restarts = counts_.actor_restarts.value();
+  send("everybody", "2");
+  client::connect request;
+  request.counts = true;
+  clients_.emplace_back();
+  auto& again = clients_.back();
+  again.seen->poison = {"1"};
+  open(again);
+  again.handler->connected(request, identity{"ben"});
+  settle();
+  EXPECT_THAT(again.seen->events(), ElementsAre("2"));
+  EXPECT_EQ(told(again), are(1, 1));
+  EXPECT_EQ(counts_.actor_restarts.value(), restarts);
+}
+
+class channel_counts_behind_test : public channel_test {
+protected:
+  channel_counts_behind_test() : channel_test(false, {}) { options_.channels.recent_messages_max = 64; }
+};
+
+TEST_F(channel_counts_behind_test, what_has_left_memory_and_is_not_in_the_store_yet_is_waited_for) {
+  come("ann");
+  store_.fail_with(failure{ec::unavailable, "away", {}});
+  for (int i = 0; i < 200; ++i) send("everybody", std::to_string(i));
+  client::connect request;
+  request.counts = true;
+  auto& again = come("ann", {}, request);
+  pass(milliseconds{500});
+  store_.fail_with(std::nullopt);
+  for (int i = 0; i < 20; ++i) pass(milliseconds{500});
+  ASSERT_FALSE(again.seen->unread.empty());
+  EXPECT_EQ(again.seen->unread.back(), 200U);
+}
+
 class channel_counts_expiry_test : public channel_counts_test {
 protected:
   channel_counts_expiry_test() { options_.delivery.ttl = milliseconds{2'000}; }
