@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/channel.hpp"
 
+#include "actors/channel_sends.hpp"
 #include "actors/mailbox_options.hpp"
-#include "runtime/test_points.hpp"
 
 #include <caf/send.hpp>
 
@@ -35,22 +35,13 @@ audience_options audience_options_of(const services& parts, const channel_birth&
   out.max_attempts = static_cast<std::uint32_t>(x.max_attempts);
   out.ttl = x.ttl;
   out.clock = parts.clock;
+  out.poisoned = birth.poisoned;
   out.start = start_of(birth.of, c.start, c.starts);
   out.recent_max = c.recent_messages_max;
   out.recent_bytes_max = c.recent_bytes_max;
   out.replay_rate = c.replay_rate;
   return out;
 }
-
-/// What one lane's sockets get of a turn.
-struct parcel {
-  struct item {
-    std::shared_ptr<outlet> to;
-    std::uint32_t frame;
-  };
-  lane* where;
-  std::vector<item> items;
-};
 
 class turn {
 public:
@@ -64,9 +55,9 @@ public:
   void finish() {
     count();
     ask_store();
-    see_to_inboxes();
     greet();
-    send_pushes();
+    see_to_inboxes();
+    push_to_sessions(self_, out(), state_.counts ? state_.counts->take_changes() : std::vector<channel_counts::change>());
     send_answers();
     for (const auto who : out().gone) drop_reader(who);
     save();
@@ -86,7 +77,7 @@ public:
     const auto who = readers().attach(x.user, number, x.resume, now_, out());
     if (readers().readers() > before) parts_.counts.channel_readers.add(1);
     if (who >= state_.sessions.size()) state_.sessions.resize(who + 1);
-    state_.sessions[who].push_back({x.session, x.out, x.where, number, true});
+    state_.sessions[who].push_back({x.session, x.out, x.where, number, x.counts, true});
     state_.places.emplace(address, channel_state::place{who, number});
     self_->monitor(x.session);
   }
@@ -98,6 +89,8 @@ public:
     state_.places.erase(found);
     std::erase_if(state_.sessions[reader], [n = number](const auto& x) { return x.number == n; });
     self_->demonitor(who);
+    const auto& others = state_.sessions[reader];
+    if (state_.counts && std::none_of(others.begin(), others.end(), [](const auto& x) { return x.counts; })) state_.counts->close(reader);
     readers().detach(reader, out());
   }
 
@@ -120,6 +113,8 @@ private:
     if (!x.buried.empty()) {
       counts.dead.add(static_cast<double>(x.buried.size()));
       counts.channel_dead.add(static_cast<double>(x.buried.size()));
+      const auto poison = std::count(x.buried.begin(), x.buried.end(), dead_reason::poison);
+      if (poison > 0) counts.poisoned.add(static_cast<double>(poison));
     }
     if (!x.reads.empty()) counts.channel_reads.add(static_cast<double>(x.reads.size()));
     if (x.pushes.empty()) return;
@@ -157,9 +152,15 @@ private:
   }
 
   void see_to_inboxes() {
-    if (state_.inboxes->is_idle()) return;
+    for (const auto& x : out().lost) state_.inboxes->lost(std::string(readers().user_of(x.who)), x.seq);
+    if (state_.inboxes->is_idle() && !state_.counts) return;
     for (auto& x : state_.inboxes->take_replies()) self_->send(caf::actor_cast<session_actor>(x.to), inbox_answered{{std::move(x.answer)}});
     state_.inboxes->ask(parts_.store, me(), now_);
+    const auto looked = state_.inboxes->take_looked();
+    if (!state_.counts) return;
+    state_.counts->looked(looked);
+    state_.counts->ask(state_.birth.of, me(), now_);
+    state_.counts->tick(now_);
   }
 
   /// Before the pushes, so that on another lane the session is told first.
@@ -168,6 +169,7 @@ private:
       for (auto& session : state_.sessions[x.who]) {
         if (!session.waits || (x.session != 0 && x.session != session.number)) continue;
         session.waits = false;
+        if (session.counts) open_counts(x.who);
         self_->send(caf::actor_cast<session_actor>(session.who), reader_attached{self_->ctrl(), state_.birth.of, x.floor});
       }
     }
@@ -176,37 +178,9 @@ private:
         self_->send(caf::actor_cast<session_actor>(session.who), reader_gap{state_.birth.of, x.from, x.to});
   }
 
-  void send_pushes() {
-    auto& x = out();
-    if (x.pushes.empty()) return;
-    crash_point("channel-push");
-    std::vector<shared_push_ptr> frames;
-    frames.reserve(x.frames.size());
-    for (auto& frame : x.frames)
-      frames.push_back(std::make_shared<const shared_push>(server::push{std::move(frame.what), frame.attempt, frame.redelivered}));
-    std::vector<parcel> parcels;
-    std::size_t count = 0;
-    for (const auto& p : x.pushes) {
-      for (const auto& session : state_.sessions[p.to]) {
-        if (p.session != 0 && p.session != session.number) continue;
-        ++count;
-        if (session.where == self_->where()) {
-          session.out->push_shared(frames[p.frame]);
-          continue;
-        }
-        auto found = std::find_if(parcels.begin(), parcels.end(), [&](const auto& y) { return y.where == session.where; });
-        if (found == parcels.end()) found = parcels.insert(found, parcel{session.where, {}});
-        found->items.push_back({session.out, p.frame});
-      }
-    }
-    parts_.counts.channel_pushed.add(static_cast<double>(count));
-    for (auto& one : parcels) {
-      for (const auto& item : one.items) frames[item.frame]->native();  // what throws is this channel's failure, not the other lane's
-      auto& loop = one.where->where();
-      loop.post([frames, items = std::move(one.items)] {
-        for (const auto& item : items) item.to->push_shared(frames[item.frame]);
-      });
-    }
+  void open_counts(reader_id who) {
+    if (!state_.counts) state_.counts.emplace(parts_, readers(), state_.birth.poisoned, now_);
+    state_.counts->open(who, *state_.inboxes);
   }
 
   void send_answers() {
@@ -215,6 +189,10 @@ private:
         if (session.number == x.session)
           self_->send(caf::actor_cast<session_actor>(session.who),
                       reader_acked{state_.birth.of, x.token, x.up_to, std::move(x.ids), std::move(x.unknown)});
+    for (const auto& x : out().acked_elsewhere)
+      for (const auto& session : state_.sessions[x.who])
+        if (session.number != x.session)
+          self_->send(caf::actor_cast<session_actor>(session.who), acks_saved{{server::receipt{0, {{state_.birth.of, x.up_to}}, x.ids}}});
   }
 
   void drop_reader(reader_id who) {
@@ -265,6 +243,7 @@ private:
     if (state_.inboxes->is_dirty() && !state_.saving) consider(state_.save_not_before);
     if (readers().wants_save() && !state_.saving) consider(std::max(state_.save_not_before, state_.lingers_until.value_or(now_)));
     if (const auto due = state_.inboxes->next_due()) consider(*due);
+    if (const auto due = state_.counts ? state_.counts->next_due(now_) : std::nullopt) consider(*due);
     if (!at || *at >= state_.rings_at) return;
     state_.rings_at = std::max(*at, now_);
     self_->ring_at(state_.rings_at);
@@ -319,6 +298,7 @@ channel_actor::behavior_type make_behavior() {
         turn now;
         ++now.state().seen;
         now.readers().deliver(x.messages, now.now(), now.out());
+        if (now.state().counts) now.state().counts->live(x.messages, now.now());
         now.finish();
       },
       [](const attach_reader& x) {
@@ -366,6 +346,11 @@ channel_actor::behavior_type make_behavior() {
       [](const cursors_read& x) { cursors_came(x); },
       [](const recent_read& x) { page_came(x); },
       [](const newest_read& x) { newest_came(x); },
+      [](const counted_read& x) {
+        turn now;
+        if (now.state().counts) now.state().counts->older(x.page, now.now());
+        now.finish();
+      },
       [](const reader_inbox_read& x) {
         turn now;
         now.state().inboxes->loaded(x, now.now());
@@ -396,6 +381,15 @@ channel_actor::behavior_type make_behavior() {
       },
       [](passivate) { running<channel_self>()->quit(); },
       [](drain) { drained_out(); },
+      [](const look_at_reader& x) {
+        const auto& state = running<channel_self>()->state;
+        reader_reports out;
+        const auto who = state.readers->find(x.user);
+        if (!who) return out;
+        const auto at = state.readers->standing_of(*who);
+        out.of.push_back({state.birth.of, at.floor, at.in_flight, at.unacked, state.sessions[*who].size(), at.more});
+        return out;
+      },
       [](look) -> actor_report {
         auto* self = running<channel_self>();
         const auto& state = self->state;

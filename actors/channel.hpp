@@ -3,10 +3,12 @@
 // it pushes by one post a lane and turn.
 #pragma once
 
+#include "actors/count_desk.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/lane.hpp"
 #include "actors/outlet.hpp"
 #include "actors/reader_inboxes.hpp"
+#include "actors/restart_budget.hpp"
 #include "actors/services.hpp"
 #include "runtime/audience.hpp"
 
@@ -28,6 +30,8 @@ struct channel_birth {
   bool replaces_dead = false;  ///< writes of the one before may still be under way
   shard_actor shard;
   writer_actor writer;
+  std::shared_ptr<suspicion> suspect{};  ///< where it has failed lately
+  std::vector<sequence> poisoned{};      ///< that were given up
 };
 
 struct channel_state {
@@ -40,6 +44,7 @@ struct channel_state {
     std::shared_ptr<outlet> out;
     lane* where;
     std::uint32_t number;
+    bool counts;        ///< wants to know what is unread
     bool waits = true;  ///< for its reader's first cursor
   };
   struct place {
@@ -51,6 +56,7 @@ struct channel_state {
   channel_birth birth;
   std::optional<audience> readers;
   std::optional<reader_inboxes> inboxes;
+  std::optional<count_desk> counts;            ///< none before somebody wants them
   std::vector<std::vector<session>> sessions;  ///< by reader
   std::unordered_map<caf::actor_addr, place> places;
   bool settling = false;  ///< writes of the life before are still under way: nothing is loaded

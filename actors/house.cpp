@@ -231,8 +231,7 @@ void house::mailbox(const std::string& user, answer done) {
     done(who.error());
     return;
   }
-  const auto where = static_cast<std::size_t>(shard_of(*who, impl_->parts.log.shard_count()));
-  look_at_user(impl_->system, impl_->parts, impl_->shards[where], *who, std::move(done));
+  look_at_user(impl_->system, impl_->parts, impl_->shards, *who, std::move(done));
 }
 
 void house::dead_letters(dead_letter_filter which, answer done) { list_dead_letters(impl_->parts, std::move(which), std::move(done)); }

@@ -37,14 +37,14 @@ using writer_actor =
                      caf::replies_to<look>::with<actor_report>>;
 
 /// One shard of the mailbox log: owns and supervises the mailboxes of its users.
-using shard_actor =
-    caf::typed_actor<caf::reacts_to<take_logged>,    // from the log's thread
-                     caf::reacts_to<attach>,         // from SESSION, handed on to MAILBOX
-                     caf::reacts_to<attach_reader>,  // from SESSION, handed on to CHANNEL
-                     caf::reacts_to<judge_expired>,  // from REAPER, handed on to MAILBOX
-                     caf::reacts_to<note_in_inbox>,  // from a device's MAILBOX, handed on to its user's
-                     caf::reacts_to<shard_saved>, caf::reacts_to<offer_passivation>, caf::reacts_to<begin_drain>, caf::reacts_to<alarm>,
-                     caf::replies_to<look_at_mailbox>::with<mailbox_report>, caf::replies_to<look>::with<actor_report>>;
+using shard_actor = caf::typed_actor<caf::reacts_to<take_logged>,    // from the log's thread
+                                     caf::reacts_to<attach>,         // from SESSION, handed on to MAILBOX
+                                     caf::reacts_to<attach_reader>,  // from SESSION, handed on to CHANNEL
+                                     caf::reacts_to<judge_expired>,  // from REAPER, handed on to MAILBOX
+                                     caf::reacts_to<note_in_inbox>,  // from a device's MAILBOX, handed on to its user's
+                                     caf::reacts_to<shard_saved>, caf::reacts_to<offer_passivation>, caf::reacts_to<begin_drain>,
+                                     caf::reacts_to<alarm>, caf::replies_to<look_at_mailbox>::with<mailbox_report>,
+                                     caf::replies_to<look_at_reader>::with<reader_reports>, caf::replies_to<look>::with<actor_report>>;
 
 /// Everything owed to one user, and the user's inbox. Where devices have cursors there is one for each device, and the user's own one has the inbox alone.
 using mailbox_actor =
@@ -59,14 +59,15 @@ using mailbox_actor =
                      caf::replies_to<look>::with<actor_report>>;
 
 /// One address with many readers.
-using channel_actor = caf::typed_actor<caf::reacts_to<deliver>,
-                                       caf::reacts_to<attach_reader>,  // answered to the session with reader_attached
-                                       caf::reacts_to<detach_reader>, caf::reacts_to<ack_reader>, caf::reacts_to<nack_messages>,
-                                       caf::reacts_to<extend_deadlines>, caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
-                                       caf::reacts_to<cursors_read>,  // from the store's thread, as are the next four
-                                       caf::reacts_to<recent_read>, caf::reacts_to<newest_read>, caf::reacts_to<reader_inbox_read>,
-                                       caf::reacts_to<reader_places_read>, caf::reacts_to<readers_saved>, caf::reacts_to<alarm>,
-                                       caf::reacts_to<passivate>, caf::reacts_to<drain>, caf::replies_to<look>::with<actor_report>>;
+using channel_actor =
+    caf::typed_actor<caf::reacts_to<deliver>,
+                     caf::reacts_to<attach_reader>,  // answered to the session with reader_attached
+                     caf::reacts_to<detach_reader>, caf::reacts_to<ack_reader>, caf::reacts_to<nack_messages>, caf::reacts_to<extend_deadlines>,
+                     caf::reacts_to<change_inbox>, caf::reacts_to<writes_settled>,
+                     caf::reacts_to<cursors_read>,  // from the store's thread, as are the next five
+                     caf::reacts_to<counted_read>, caf::reacts_to<recent_read>, caf::reacts_to<newest_read>, caf::reacts_to<reader_inbox_read>,
+                     caf::reacts_to<reader_places_read>, caf::reacts_to<readers_saved>, caf::reacts_to<alarm>, caf::reacts_to<passivate>,
+                     caf::reacts_to<drain>, caf::replies_to<look_at_reader>::with<reader_reports>, caf::replies_to<look>::with<actor_report>>;
 
 /// Retention and expiry: has the store remove what is old and owed to nobody, and tell who is owed something past its time, step by step.
 /// One for all shards.

@@ -6,6 +6,7 @@
 
 #include <caf/event_based_actor.hpp>
 
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -60,9 +61,30 @@ void look_at_next_device(const std::shared_ptr<one_look>& x) {
   });
 }
 
-}  // namespace
+/// How the user stands in each channel of these shards that has it as a reader now.
+void look_at_channels(caf::actor_system& system, std::vector<shard_actor> shards, const address& user, std::function<void(reader_reports)> done) {
+  const auto ask = [shards = std::move(shards), user = std::string(user.id()), done = std::move(done)](caf::event_based_actor* self) {
+    struct reports {
+      reader_reports found;
+      std::size_t left;
+    };
+    const auto all = std::make_shared<reports>(reports{{}, shards.size()});
+    const auto arrived = [all, done] {
+      if (--all->left == 0) done(std::move(all->found));
+    };
+    for (const auto& shard : shards)
+      self->request(shard, look_timeout, look_at_reader{user})
+          .then(
+              [=](reader_reports& one) {
+                std::move(one.of.begin(), one.of.end(), std::back_inserter(all->found.of));
+                arrived();
+              },
+              [=](const caf::error&) { arrived(); });
+  };
+  system.spawn(ask);
+}
 
-void look_at_user(caf::actor_system& system, const services& parts, const shard_actor& shard, const address& user, answer done) {
+void look_at_mailboxes(caf::actor_system& system, const services& parts, const shard_actor& shard, const address& user, answer done) {
   if (!acks_by_device(parts.options.delivery)) {
     const auto x = std::make_shared<one_look>(one_look{system, parts.store, shard, user, {}, {}, {}});
     look_at_box(x, user, done);
@@ -77,6 +99,16 @@ void look_at_user(caf::actor_system& system, const services& parts, const shard_
       x->devices = std::move(*devices);
       look_at_next_device(x);
     });
+  });
+}
+
+}  // namespace
+
+void look_at_user(caf::actor_system& system, const services& parts, const std::vector<shard_actor>& shards, const address& user, answer done) {
+  const auto& shard = shards[static_cast<std::size_t>(shard_of(user, static_cast<std::uint32_t>(shards.size())))];
+  look_at_mailboxes(system, parts, shard, user, [&system, shards, user, done = std::move(done)](result<std::string> report) {
+    if (!report) return done(report.error());
+    look_at_channels(system, shards, user, [report = std::move(*report), done](const reader_reports& x) { done(with_channels(report, x)); });
   });
 }
 

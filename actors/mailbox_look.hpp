@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GET /v1/mailboxes/<user>: asks the mailbox where it is in memory, else the store; and each device of the user, where devices have cursors. Any thread.
+// GET /v1/mailboxes/<user>: asks the mailbox where it is in memory, else the store; each device of the user, where devices have cursors; and the
+// channels that are in memory. Any thread.
 #pragma once
 
 #include "actors/interfaces.hpp"
@@ -9,11 +10,12 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace doorstep {
 
 /// @param done called once, on any thread
-void look_at_user(caf::actor_system& system, const services& parts, const shard_actor& shard, const address& user,
+void look_at_user(caf::actor_system& system, const services& parts, const std::vector<shard_actor>& shards, const address& user,
                   std::function<void(result<std::string>)> done);
 
 }  // namespace doorstep

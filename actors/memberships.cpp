@@ -26,7 +26,7 @@ membership* memberships::find(const address& of) {
 }
 
 bool memberships::is_settled() const {
-  return std::all_of(all.begin(), all.end(), [](const membership& x) { return x.channel != nullptr; });
+  return std::all_of(all.begin(), all.end(), [](const membership& x) { return x.channel != nullptr || x.refused_until; });
 }
 
 std::size_t memberships::subscribed() const {
@@ -61,6 +61,32 @@ std::vector<request_id> memberships::drop_acks_of(const address& of) {
   std::vector<request_id> out;
   std::erase_if(acks_, [&](const joint_ack& x) {
     if (std::find(x.asked.begin(), x.asked.end(), of) == x.asked.end()) return false;
+    if (x.request != 0) out.push_back(x.request);
+    return true;
+  });
+  return out;
+}
+
+joint_mark* memberships::begin_mark(request_id request, std::size_t parts, std::vector<address> channels) {
+  if (marks_.size() >= acks_max) return nullptr;
+  marks_.push_back({next_token_++, request, parts, std::move(channels)});
+  return &marks_.back();
+}
+
+std::optional<joint_mark> memberships::mark_answered(std::uint64_t token, const std::optional<failure>& why) {
+  const auto found = std::find_if(marks_.begin(), marks_.end(), [&](const joint_mark& x) { return x.token == token; });
+  if (found == marks_.end()) return std::nullopt;
+  if (why) found->why = why;
+  if (--found->left > 0) return std::nullopt;
+  auto out = std::move(*found);
+  marks_.erase(found);
+  return out;
+}
+
+std::vector<request_id> memberships::drop_marks_of(const address& of) {
+  std::vector<request_id> out;
+  std::erase_if(marks_, [&](const joint_mark& x) {
+    if (!of.empty() && std::find(x.of.begin(), x.of.end(), of) == x.of.end()) return false;
     if (x.request != 0) out.push_back(x.request);
     return true;
   });

@@ -21,11 +21,12 @@ struct membership {
   address of;
   caf::strong_actor_ptr channel{};  ///< null until attached, and after it failed
   sequence floor{};
-  request_id request = 0;          ///< of the subscribe that is to be answered
-  bool by_token = true;            ///< else by subscribe
-  bool asked = false;              ///< the SHARD has been asked
-  bool announced = false;          ///< the client knows of it
-  std::vector<reader_gap> gaps{};  ///< before the client is greeted
+  request_id request = 0;                      ///< of the subscribe that is to be answered
+  bool by_token = true;                        ///< else by subscribe
+  bool asked = false;                          ///< the SHARD has been asked
+  std::optional<steady_time> refused_until{};  ///< it failed again and again, and is asked for anew then
+  bool announced = false;                      ///< the client knows of it
+  std::vector<reader_gap> gaps{};              ///< before the client is greeted
 };
 
 /// An ack whose parts belong to several.
@@ -39,6 +40,15 @@ struct joint_ack {
   std::vector<std::string> unclaimed;  ///< ids that no channel knew so far
   server::receipt collected;
   std::vector<address> asked{};  ///< channels that have not answered
+};
+
+/// A mark whose parts belong to several.
+struct joint_mark {
+  std::uint64_t token;
+  request_id request;
+  std::size_t left;
+  std::vector<address> of;  ///< channels among them
+  std::optional<failure> why{};
 };
 
 /// One list over the mailbox and the channels, in the making.
@@ -73,6 +83,13 @@ public:
   /// Those that wait for this channel get no answer any more. @returns the requests among them.
   std::vector<request_id> drop_acks_of(const address& of);
 
+  /// @returns null when too many wait. `joint` and its token are the request of each part.
+  joint_mark* begin_mark(request_id request, std::size_t parts, std::vector<address> channels);
+  /// A part is answered. @returns the whole when it was the last one.
+  std::optional<joint_mark> mark_answered(std::uint64_t token, const std::optional<failure>& why);
+  /// Parts of this channel (empty: of any) will not be answered. @returns the requests they were of.
+  std::vector<request_id> drop_marks_of(const address& of);
+
   static constexpr std::size_t lists_max = 16;
   /// @returns its number; 0 when too many are in the making.
   std::uint64_t begin_list(request_id request, const history_query& query, std::size_t parts);
@@ -84,6 +101,7 @@ public:
 private:
   std::vector<inbox_list> lists_;
   std::vector<joint_ack> acks_;
+  std::vector<joint_mark> marks_;
   std::uint64_t next_token_ = 1;
 };
 

@@ -169,6 +169,7 @@ struct attach_reader {
   sequence resume;
   std::shared_ptr<outlet> out;  ///< touched on its lane only
   lane* where = nullptr;
+  bool counts = false;  ///< its outlet is told what is unread
 };
 /// CHANNEL -> SESSION: the reader's cursor is durable, from here on it is owed what comes.
 struct reader_attached {
@@ -222,6 +223,10 @@ struct save_readers {
   std::vector<dead_letter> dead;
   urgency when = urgency::soon;
   std::vector<inbox_record> inboxes{};
+};
+/// Messages of the channel for its counts.
+struct counted_read {
+  result<stored_history> page;
 };
 struct reader_inbox_read {
   std::string user;
@@ -385,6 +390,20 @@ struct mailbox_report {
   std::string json;
 };
 
+/// How a user stands in the channels that are in memory.
+struct look_at_reader {
+  std::string user;
+};
+struct reader_report {
+  address channel;
+  sequence floor;
+  std::size_t in_flight = 0, unacked = 0, sessions = 0;
+  bool more = false;
+};
+struct reader_reports {
+  std::vector<reader_report> of;
+};
+
 }  // namespace doorstep
 
 #define DOORSTEP_LOCAL_MESSAGE(name) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(doorstep::name)
@@ -426,6 +445,7 @@ DOORSTEP_LOCAL_MESSAGE(cursors_read)
 DOORSTEP_LOCAL_MESSAGE(recent_read)
 DOORSTEP_LOCAL_MESSAGE(save_readers)
 DOORSTEP_LOCAL_MESSAGE(readers_saved)
+DOORSTEP_LOCAL_MESSAGE(counted_read)
 DOORSTEP_LOCAL_MESSAGE(reader_inbox_read)
 DOORSTEP_LOCAL_MESSAGE(reader_places_read)
 DOORSTEP_LOCAL_MESSAGE(client_connected)
@@ -465,4 +485,6 @@ DOORSTEP_LOCAL_MESSAGE(look)
 DOORSTEP_LOCAL_MESSAGE(actor_report)
 DOORSTEP_LOCAL_MESSAGE(look_at_mailbox)
 DOORSTEP_LOCAL_MESSAGE(mailbox_report)
+DOORSTEP_LOCAL_MESSAGE(look_at_reader)
+DOORSTEP_LOCAL_MESSAGE(reader_reports)
 #undef DOORSTEP_LOCAL_MESSAGE

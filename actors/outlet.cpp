@@ -16,7 +16,11 @@ void outlet::push(const push_messages& x) {
   const bool waiting = !later_.up_to.empty() || !later_.ids.empty();
   if (!x.counts && !waiting) return;
   std::vector<server::event> more;
-  if (x.counts) more.push_back(*x.counts);
+  if (x.counts) {
+    of_mailbox_ = *x.counts;
+    if (const auto all = counted_.empty() ? x.counts : sum()) more.emplace_back(*(told_ = all));
+    if (more.empty() && !waiting) return;
+  }
   send(std::move(more));
 }
 
@@ -34,7 +38,38 @@ void outlet::push_shared(const shared_push_ptr& x) {
     *same = x;  // the later round, flagged
 }
 
+void outlet::join_channel(const address& of) {
+  std::erase(left_, of);
+  if (counts_wanted_ && std::none_of(counted_.begin(), counted_.end(), [&](const counted& x) { return x.of == of; })) counted_.push_back({of, {}});
+}
+
+std::optional<server::counts> outlet::sum() const {
+  auto out = of_mailbox_;
+  for (const auto& x : counted_) {
+    if (!x.what) return std::nullopt;
+    out.unread += x.what->unread;
+    out.unseen += x.what->unseen;
+  }
+  return out;
+}
+
+void outlet::channel_counts(const address& of, const server::counts& what) {
+  const auto found = std::find_if(counted_.begin(), counted_.end(), [&](const counted& x) { return x.of == of; });
+  if (found == counted_.end()) return;
+  found->what = what;
+  tell_counts();
+}
+
+void outlet::tell_counts() {
+  if (!open_) return;
+  const auto all = sum();
+  if (!all || (told_ && told_->unread == all->unread && told_->unseen == all->unseen)) return;
+  told_ = all;
+  send({*all});
+}
+
 void outlet::leave_channel(const address& of, bool for_good) {
+  if (std::erase_if(counted_, [&](const counted& x) { return x.of == of; }) > 0) tell_counts();
   std::erase_if(held_shared_, [&](const shared_push_ptr& x) { return x->what().what->to == of; });
   if (for_good && std::find(left_.begin(), left_.end(), of) == left_.end()) left_.push_back(of);
 }
@@ -43,6 +78,7 @@ void outlet::open() {
   open_ = true;
   for (const auto& x : std::exchange(held_, {})) push(x);
   for (const auto& x : std::exchange(held_shared_, {})) push_shared(x);
+  if (counts_wanted_) tell_counts();
 }
 
 void outlet::send(std::vector<server::event> events) {

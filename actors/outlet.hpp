@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -44,9 +45,20 @@ public:
   /// Ids of an ack may be a channel's: the SESSION has to look.
   void note_channels(bool any) { channels_ = any; }
   bool reads_channels() const { return channels_; }
+
+  /// The client wants to know what is unread: one sum over the mailbox and the channels it reads.
+  void want_counts() { counts_wanted_ = true; }
+  /// What is unread in the mailbox, as it is greeted.
+  void note_counts(const server::counts& of_mailbox) { of_mailbox_ = of_mailbox; }
+  /// From a CHANNEL. Told once all channels have said theirs.
+  void channel_counts(const address& of, const server::counts& what);
+  /// The sum, to be told with the greeting; nothing while a channel has not counted yet.
+  std::optional<server::counts> greeting_counts() { return told_ = sum(); }
+  /// Tells the sum where it has changed.
+  void tell_counts();
   /// Of a channel that the session has left: what is held back, and what is still on its way where `for_good`, is not sent any more.
   void leave_channel(const address& of, bool for_good);
-  void join_channel(const address& of) { std::erase(left_, of); }
+  void join_channel(const address& of);
   void command_sent() { ++commands_waiting_; }
   void command_taken() { --commands_waiting_; }
   bool may_go_direct() const { return box_ && commands_waiting_ == 0; }
@@ -61,6 +73,7 @@ private:
   std::shared_ptr<connection> socket_;
   sequence seen_;
   bool open_ = false, channels_ = false;
+  bool counts_wanted_ = false;
   std::uint32_t commands_waiting_ = 0;
   caf::strong_actor_ptr box_;  ///< null until attached
   address user_;
@@ -68,6 +81,14 @@ private:
   std::vector<push_messages> held_;           ///< before open(); a mailbox's window bounds it
   std::vector<shared_push_ptr> held_shared_;  ///< likewise, of channels: one a message
   std::vector<address> left_;                 ///< channels that a token gave and does not any more
+  struct counted {
+    address of;
+    std::optional<server::counts> what;
+  };
+  std::optional<server::counts> sum() const;
+  std::vector<counted> counted_;  ///< channels, where counts are wanted
+  server::counts of_mailbox_;
+  std::optional<server::counts> told_;  ///< the last sum
 };
 
 }  // namespace doorstep

@@ -31,7 +31,40 @@ std::optional<failure> reader_inboxes::change(const std::string& user, caf::stro
   return std::nullopt;
 }
 
+void reader_inboxes::look(const std::string& user) {
+  const auto found = open_.find(user);
+  if (found == open_.end())
+    looks_.push_back(user);
+  else if (found->second.box)
+    looked_.push_back({user, found->second.box->record()});
+  else
+    found->second.look = true;
+}
+
+void reader_inboxes::lost(const std::string& user, sequence seq) {
+  if (losses_.size() < losses_max) losses_.emplace_back(user, seq);
+}
+
+void reader_inboxes::take_losses() {
+  while (!losses_.empty() && (open_.size() < looks_max || open_.contains(losses_.front().first))) {
+    auto& at = open_[losses_.front().first];
+    if (at.box)
+      at.box->left(losses_.front().second, inbox_mark::dead, wall_now());
+    else
+      at.lost.push_back(losses_.front().second);
+    losses_.pop_front();
+  }
+}
+
 void reader_inboxes::ask(message_store& store, const channel_actor& who, steady_time now) {
+  for (; !looks_.empty() && open_.size() < looks_max; looks_.pop_front()) {
+    auto& at = open_[looks_.front()];
+    if (at.box)
+      looked_.push_back({looks_.front(), at.box->record()});
+    else
+      at.look = true;
+  }
+  take_losses();
   if (now < not_before_) return;
   not_before_ = {};
   for (auto& [user, x] : open_) {
@@ -63,6 +96,8 @@ void reader_inboxes::loaded(const reader_inbox_read& x, steady_time now) {
   auto start = x.what->inbox;
   start.user = reader_key(of_, x.user);
   at.box.emplace(std::move(start));
+  if (std::exchange(at.look, false)) looked_.push_back({x.user, at.box->record()});
+  for (const auto seq : std::exchange(at.lost, {})) at.box->left(seq, inbox_mark::dead, wall_now());
   for (auto& one : std::exchange(at.early, {})) at.box->change(std::move(one), wall_now());
 }
 
@@ -93,10 +128,10 @@ std::vector<inbox_record> reader_inboxes::begin_save() {
 void reader_inboxes::saved(bool durable) {
   for (auto& [user, x] : open_) {
     if (!std::exchange(x.saving, false)) continue;
-    if (durable)
-      x.box->saved(x.due);
-    else
+    if (!durable)
       x.box->save_failed();
+    else if (x.box->saved(x.due))
+      looked_.push_back({user, x.box->record()});
   }
 }
 

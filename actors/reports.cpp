@@ -108,6 +108,24 @@ std::string describe_mailbox(const address& user, const outbox& owed, std::span<
   return json::serialize(x);
 }
 
+std::string with_channels(const std::string& report, reader_reports channels) {
+  std::sort(channels.of.begin(), channels.of.end(), [](const auto& a, const auto& b) { return a.channel.text() < b.channel.text(); });
+  json::array all;
+  for (const auto& x : channels.of) {
+    json::object one;
+    one["address"] = json::string(x.channel.text().data(), x.channel.text().size());
+    one["floor"] = x.floor.value;
+    one["sessions"] = x.sessions;
+    one["in_flight"] = x.in_flight;
+    one["owed"] = x.unacked;
+    one["more"] = x.more;
+    all.push_back(std::move(one));
+  }
+  auto whole = json::parse(report).as_object();
+  whole["channels"] = std::move(all);
+  return json::serialize(whole);
+}
+
 std::string describe_stored(const address& user, const stored_mailbox& what) {
   auto x = head(user, false);
   x["sessions"] = 0;

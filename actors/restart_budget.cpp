@@ -18,9 +18,10 @@ void restart_budget::note(const address& who, steady_time now, const delivery_co
   auto found = std::find_if(suspect->blame.begin(), suspect->blame.end(), [&](const auto& x) { return x.first == seq; });
   if (found == suspect->blame.end()) found = suspect->blame.insert(found, {seq, 0});
   if (++found->second != limits.poison_attempts) return;
+  if (who.is_channel()) poisoned_[who].push_back(seq);
   times.clear();
   times.push_back(now);
-  log_line(log_level::error, "shard", "poison-message").with("user", readable(who)).with("seq", seq.value).with("action", "dead-lettered");
+  log_line(log_level::error, "shard", "poison-message").with("of", readable(who)).with("seq", seq.value).with("action", "dead-lettered");
 }
 
 bool restart_budget::is_spent(const address& who, steady_time now, const delivery_config& limits) {
@@ -40,6 +41,11 @@ bool restart_budget::is_spent(const address& who, steady_time now, const deliver
 std::shared_ptr<suspicion> restart_budget::suspect(const address& who) const {
   const auto found = suspects_.find(who);
   return found == suspects_.end() ? nullptr : found->second;
+}
+
+std::vector<sequence> restart_budget::poisoned(const address& channel) const {
+  const auto found = poisoned_.find(channel);
+  return found == poisoned_.end() ? std::vector<sequence>() : found->second;
 }
 
 }  // namespace doorstep

@@ -17,7 +17,7 @@
 namespace doorstep {
 
 /// A mailbox that failed comes back under suspicion: one message in flight, and noted while it is carried out, so that the SHARD knows which one to blame
-/// when it fails again. Shared by SHARD and MAILBOX, which run on one lane.
+/// when it fails again. So does a channel, but for the one message in flight. Shared by SHARD and MAILBOX or CHANNEL, which run on one lane.
 struct suspicion {
   sequence in_hand;                                     ///< 0: none
   std::vector<std::pair<sequence, std::size_t>> blame;  ///< how often each brought the mailbox down
@@ -33,10 +33,13 @@ public:
   bool has(const address& who) const { return deaths_.contains(who); }
   /// Of one whose failures still count; else null.
   std::shared_ptr<suspicion> suspect(const address& who) const;
+  /// Of a channel: messages that were given up. Its readers come to them one by one, long after the failures count no more.
+  std::vector<sequence> poisoned(const address& channel) const;
 
 private:
   std::unordered_map<address, std::deque<steady_time>> deaths_;  ///< recent ones
   std::unordered_map<address, std::shared_ptr<suspicion>> suspects_;
+  std::unordered_map<address, std::vector<sequence>> poisoned_;
 };
 
 }  // namespace doorstep

@@ -79,6 +79,9 @@ server::history history_of(request_id request, const history_query& query, const
   for (const auto& message : x.messages) {
     server::past one{message, {}};
     for (std::size_t i = 0; i < inbox_marks_max; ++i) one.states[i] = x.inbox.marks[i].at(message->seq);
+    if (!query.reader.empty())  // without a time: of before it began to read the channel
+      for (auto& since : one.states)
+        if (since && since->value == 0) since.reset();
     const auto state = [&](inbox_mark mark) -> auto& { return one.states[static_cast<std::size_t>(mark)]; };
     const bool acked = x.acked.is_acked(message->seq);
     if (state(inbox_mark::expired) || state(inbox_mark::dead) || state(inbox_mark::superseded) || (!acked && !by_device))
@@ -106,6 +109,7 @@ public:
     state_.user = *user;
     state_.who = x.who;
     state_.request = x.request;
+    if (x.request.counts) out().want_counts();
     if (by_device() && has_control(x.request.device)) {
       out().close(close_code::protocol_error, "connect.device has a control character", {});
       return;
@@ -129,14 +133,14 @@ public:
   void attached_to(const attached& x) {
     state_.box = caf::actor_cast<mailbox_actor>(x.mailbox);
     state_.floor = x.floor;
-    if (!by_device()) state_.counts = x.counts;
+    if (!by_device()) out().note_counts(x.counts);
     self_->monitor(state_.box);
     begin();
   }
 
   void inbox_attached_to(const inbox_attached& x) {
     state_.inbox = caf::actor_cast<mailbox_actor>(x.mailbox);
-    state_.counts = x.counts;
+    out().note_counts(x.counts);
     self_->monitor(state_.inbox);
     begin();
   }
@@ -152,8 +156,8 @@ public:
     out().attach(state_.user, caf::actor_cast<caf::strong_actor_ptr>(state_.box));
     if (!std::exchange(state_.greeted, true))
       greet();
-    else if (by_device() && state_.request.counts)
-      out().send({state_.counts});  // the user's own mailbox may have counted on meanwhile
+    else if (state_.request.counts)
+      out().tell_counts();  // the user's own mailbox may have counted on meanwhile
     for (const auto& command : std::exchange(state_.early, {})) said(command);
   }
 
@@ -172,7 +176,8 @@ public:
     std::vector<server::event> of_channels;
     channels().greet(hello, of_channels);
     std::vector<server::event> events{std::move(hello)};
-    if (state_.request.counts) events.push_back(state_.counts);
+    if (state_.request.counts)
+      if (const auto all = out().greeting_counts()) events.emplace_back(*all);
     events.insert(events.end(), of_channels.begin(), of_channels.end());
     out().send(std::move(events));
     out().open();
@@ -182,7 +187,7 @@ public:
   void mailbox_gone() {
     for (auto* x : {&state_.box, &state_.inbox})
       if (*x) self_->send(std::exchange(*x, nullptr), detach{});
-    state_.channels.drop_acks();  // what the mailbox was to say of them will not come
+    channels().mailbox_gone();
     state_.gone = true;
     out().detach();
     ring(reattach_delay);
@@ -194,7 +199,10 @@ public:
   }
 
   void answered(const inbox_answered& x) {
-    for (const auto& [request, why] : x.answers) why ? reply_error(request, *why) : done(request);
+    for (const auto& [request, why] : x.answers) {
+      if (channels().mark_answered(request, why)) continue;
+      why ? reply_error(request, *why) : done(request);
+    }
   }
 
   void history_came(const history_read& x) {
@@ -287,22 +295,7 @@ private:
     done(x.id);
   }
 
-  void on(const client::mark& x) {
-    // One owner a request, so that it has one answer.
-    const auto* owner = &state_.user;
-    for (const auto& [of, seq] : x.up_to) owner = of != state_.user ? &of : owner;
-    for (const auto& [of, seqs] : x.seqs) owner = of != state_.user ? &of : owner;
-    if (*owner != state_.user) return channels().mark(x, *owner);
-    const auto up_to = own(x.up_to, x.id, "up_to");
-    if (!up_to) return;
-    const auto end = log_end(state_.user);
-    inbox_change change{0, x.id, x.what, x.on, x.all ? end : std::min(*up_to, end), {}};
-    for (const auto& [of, seqs] : x.seqs) {
-      if (!own({{of, {}}}, x.id, "seqs")) return;
-      change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
-    }
-    self_->send(state_.inbox ? state_.inbox : state_.box, change_inbox{std::move(change)});
-  }
+  void on(const client::mark& x) { channels().mark(x); }
 
   void on(const client::history& x) {
     if (x.inbox) return list_inbox(x);
@@ -336,9 +329,6 @@ private:
       caf::anon_send(me, history_read{id, query, std::move(found), list});
     });
   }
-
-  /// Nothing can be marked that does not exist yet.
-  sequence log_end(const address& of) const { return end_of_log(parts_, of, state_.shards->size()); }
 
   void done(request_id id) {
     if (id != 0) out().send({server::done{id}});

@@ -33,7 +33,6 @@ struct session_state {
   memberships channels;
   steady_time greet_by = steady_time::max();  ///< then it is greeted without the channels that have not answered
   sequence floor;
-  server::counts counts;
   bool greeted = false, rings = false, gone = false;
   std::vector<client::command> early;  ///< said before the mailbox was there; at most early_max, then refused
 };

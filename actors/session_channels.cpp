@@ -13,6 +13,8 @@ namespace doorstep {
 namespace {
 
 constexpr milliseconds reattach_delay{50};
+/// Until a channel that fails again and again is asked for anew.
+constexpr milliseconds refused_delay{5'000};
 
 server::gap gap_of(const reader_gap& x) { return {x.of, x.from, x.to, "retention"}; }
 
@@ -28,8 +30,8 @@ void session_channels::look() {
 void session_channels::join(const std::vector<address>& wanted) {
   std::vector<address> gone;
   for (const auto& one : state_.channels.all)
-    if (one.by_token && std::find(wanted.begin(), wanted.end(), one.of) == wanted.end()) gone.push_back(one.of);
-  for (const auto& of : gone) leave(of);
+    if (one.by_token ? std::find(wanted.begin(), wanted.end(), one.of) == wanted.end() : !may_subscribe(one.of.id())) gone.push_back(one.of);
+  for (const auto& of : gone) leave(of, true);
   if (!gone.empty() && state_.greeted) state_.out->send({server::left{0, gone}});
   for (const auto& of : wanted)
     if (state_.channels.find(of) == nullptr) add({of});
@@ -44,39 +46,46 @@ void session_channels::add(membership x) {
 
 void session_channels::attach(membership& x) {
   if (x.asked || x.channel) return;
+  const auto now = self_->clock().now();
+  if (x.refused_until && now < *x.refused_until) return ring(std::chrono::ceil<milliseconds>(*x.refused_until - now));
+  if (x.refused_until) state_.out->join_channel(x.of);
   x.asked = true;
   sequence resume;
   for (const auto& [of, seq] : state_.request.resume)
     if (of == x.of) resume = seq;
   const auto where = shard_of(x.of, static_cast<std::uint32_t>(state_.shards->size()));
   self_->send((*state_.shards)[static_cast<std::size_t>(where)],
-              attach_reader{self_->ctrl(), x.of, state_.who.user, resume, state_.out, self_->where()});
+              attach_reader{self_->ctrl(), x.of, state_.who.user, resume, state_.out, self_->where(), state_.request.counts});
 }
 
 void session_channels::attach_missing() {
   for (auto& one : state_.channels.all) attach(one);
 }
 
-void session_channels::leave(const address& of) {
+void session_channels::leave(const address& of, bool for_good) {
   const auto* one = state_.channels.find(of);
   if (one == nullptr) return;
   if (one->channel) self_->send(caf::actor_cast<channel_actor>(one->channel), detach_reader{});
   const auto left = of;  // it may be the one that goes
-  state_.out->leave_channel(left, one->by_token);
+  if (one->request != 0) reply_error(one->request, {ec::forbidden, "this channel is not to be subscribed to any more", "subscribe.address"});
+  state_.out->leave_channel(left, for_good);
   std::erase_if(state_.channels.all, [&](const membership& x) { return x.of == left; });
   state_.out->note_channels(!state_.channels.all.empty());
   for (const auto request : state_.channels.drop_acks_of(left))
     reply_error(request, {ec::unavailable, "a channel was left meanwhile, ack again", "ack"});
+  drop_marks_of(left);
 }
 
 void session_channels::leave_all() { tell_all(detach_reader{}); }
 
 bool session_channels::may_subscribe(std::string_view topic) const {
   const auto& patterns = parts_.options.channels.topics;
-  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& x) {
+  const auto fits = [&](const std::string& x) {
     const auto made = segment_pattern::parse(x, '.');
     return made && made->matches(topic);
-  });
+  };
+  const auto& own = state_.who.topics;
+  return std::any_of(patterns.begin(), patterns.end(), fits) || std::any_of(own.begin(), own.end(), fits);
 }
 
 void session_channels::subscribe(const client::subscribe& x) {
@@ -100,7 +109,7 @@ void session_channels::subscribe(const client::subscribe& x) {
 void session_channels::unsubscribe(const client::unsubscribe& x) {
   const auto* known = state_.channels.find(x.to);
   if (known == nullptr || known->by_token) return refuse_foreign(x.id, "unsubscribe.address");
-  leave(x.to);
+  leave(x.to, false);
   state_.out->send({server::left{x.id, {x.to}}});
 }
 
@@ -124,6 +133,7 @@ void session_channels::attached(const reader_attached& x) {
   one->channel = x.channel;
   one->floor = x.floor;
   one->asked = false;
+  one->refused_until.reset();
   if (!state_.greeted) return;
   std::vector<server::event> events;
   if (!std::exchange(one->announced, true)) events.emplace_back(server::joined{std::exchange(one->request, 0), {{x.of, x.floor}}});
@@ -147,17 +157,35 @@ void session_channels::failed(const address& of) {
   one->channel = nullptr;
   one->asked = false;
   state_.channels.drop_acks();
+  drop_marks_of(of);
   ring(reattach_delay);
 }
 
 std::optional<failure> session_channels::refused(const reader_refused& x) {
-  const auto* one = state_.channels.find(x.of);
+  auto* one = state_.channels.find(x.of);
   if (one == nullptr) return std::nullopt;
-  if (one->by_token || one->announced) return x.why;
-  const auto request = one->request;
-  leave(x.of);
+  if (x.why.code == ec::stopping) return x.why;
+  if (one->by_token || one->announced) {
+    refuse(*one, x.why);
+    return std::nullopt;
+  }
+  const auto request = std::exchange(one->request, 0);
+  leave(x.of, false);
   reply_error(request, x.why);
   return std::nullopt;
+}
+
+/// The others go on. The client is told that this one does not, and that it does when it is there again.
+void session_channels::refuse(membership& x, const failure& why) {
+  x.asked = false;
+  x.refused_until = self_->clock().now() + refused_delay;
+  state_.out->leave_channel(x.of, false);
+  if (std::exchange(x.announced, false)) {
+    auto told = why;
+    told.field = std::string(x.of.text());
+    state_.out->send({server::left{0, {x.of}}, server::error{0, std::move(told)}});
+  }
+  ring(refused_delay);
 }
 
 void session_channels::refuse_foreign(request_id id, const char* field) {
@@ -203,16 +231,64 @@ void session_channels::ack(const client::ack& x) {
   }
 }
 
-void session_channels::mark(const client::mark& x, const address& of) {
-  const auto* one = state_.channels.find(of);
-  const auto is_of = [&](const auto& y) { return y.first == of; };
-  if (one == nullptr || !std::all_of(x.up_to.begin(), x.up_to.end(), is_of) || !std::all_of(x.seqs.begin(), x.seqs.end(), is_of))
-    return one == nullptr ? refuse_foreign(x.id, "up_to") : reply_error(x.id, {ec::malformed, "a mark names the messages of one address", "up_to"});
-  if (!one->channel) return reply_error(x.id, {ec::unavailable, "a channel is being loaded, mark again", {}});
-  inbox_change change{0, x.id, x.what, x.on, {}, {}};
-  for (const auto& [who, seq] : x.up_to) change.up_to = std::min(seq, end_of_log(parts_, of, state_.shards->size()));
-  for (const auto& [who, seqs] : x.seqs) change.seqs.insert(change.seqs.end(), seqs.begin(), seqs.end());
-  self_->send(caf::actor_cast<channel_actor>(one->channel), change_inbox{std::move(change)});
+void session_channels::mark(const client::mark& x) {
+  const auto shards = state_.shards->size();
+  std::vector<std::pair<address, inbox_change>> parts;
+  const auto part = [&](const address& of) -> inbox_change& {
+    for (auto& [known, change] : parts)
+      if (known == of) return change;
+    return parts.emplace_back(of, inbox_change{0, 0, x.what, x.on, {}, {}}).second;
+  };
+  if (x.all) {
+    part(state_.user).up_to = end_of_log(parts_, state_.user, shards);
+    for (const auto& one : state_.channels.all)
+      if (!one.refused_until) part(one.of).up_to = end_of_log(parts_, one.of, shards);
+  }
+  for (const auto& [of, seq] : x.up_to) part(of).up_to = std::max(part(of).up_to, std::min(seq, end_of_log(parts_, of, shards)));
+  for (const auto& [of, seqs] : x.seqs) part(of).seqs.insert(part(of).seqs.end(), seqs.begin(), seqs.end());
+  if (parts.empty()) part(state_.user);
+  std::vector<address> of_channels;
+  for (const auto& [of, change] : parts) {
+    if (of == state_.user) continue;
+    const auto* one = state_.channels.find(of);
+    if (one == nullptr) return refuse_foreign(x.id, x.up_to.empty() ? "seqs" : "up_to");
+    if (!one->channel) return reply_error(x.id, {ec::unavailable, "a channel is being loaded, mark again", {}});
+    of_channels.push_back(of);
+  }
+  request_id request = x.id;
+  if (parts.size() > 1 && request != 0) {
+    const auto* whole = state_.channels.begin_mark(request, parts.size(), std::move(of_channels));
+    if (whole == nullptr) return reply_error(x.id, {ec::queue_full, "too many marks wait to become durable", {}});
+    request = memberships::joint | whole->token;
+  }
+  for (auto& [of, change] : parts) {
+    change.request = request;
+    if (of == state_.user)
+      self_->send(state_.inbox ? state_.inbox : state_.box, change_inbox{std::move(change)});
+    else
+      self_->send(caf::actor_cast<channel_actor>(state_.channels.find(of)->channel), change_inbox{std::move(change)});
+  }
+}
+
+bool session_channels::mark_answered(request_id request, const std::optional<failure>& why) {
+  if ((request & memberships::joint) == 0) return false;
+  const auto whole = state_.channels.mark_answered(request & ~memberships::joint, why);
+  if (!whole) return true;
+  if (whole->why)
+    reply_error(whole->request, *whole->why);
+  else
+    state_.out->send({server::done{whole->request}});
+  return true;
+}
+
+void session_channels::drop_marks_of(const address& of) {
+  for (const auto request : state_.channels.drop_marks_of(of))
+    reply_error(request, {ec::unavailable, "a part of this mark was not confirmed, mark again", {}});
+}
+
+void session_channels::mailbox_gone() {
+  state_.channels.drop_acks();
+  drop_marks_of({});
 }
 
 sequence end_of_log(const services& parts, const address& of, std::size_t shards) {

@@ -18,6 +18,8 @@ public:
   void look();
   void attach_missing();
   void leave_all();
+  /// The mailbox has failed: what it was to say will not come.
+  void mailbox_gone();
   void subscribe(const client::subscribe& x);
   void unsubscribe(const client::unsubscribe& x);
 
@@ -33,8 +35,10 @@ public:
   /// A receipt of the mailbox that is part of a joint one becomes the whole of it.
   void fold(server::receipt& x);
 
-  /// What the person did with messages of one channel.
-  void mark(const client::mark& x, const address& of);
+  /// What the person did: each owner is told its part, and the client gets one answer.
+  void mark(const client::mark& x);
+  /// An answer to a part of a mark. @returns false where it was not one.
+  bool mark_answered(request_id request, const std::optional<failure>& why);
 
   void tell(const nack_messages& x) { tell_all(x); }
   void tell(const extend_deadlines& x) { tell_all(x); }
@@ -46,8 +50,11 @@ private:
   void join(const std::vector<address>& wanted);
   void add(membership x);
   void attach(membership& x);
-  void leave(const address& of);
+  /// @param for_good nothing that is still on its way is sent any more
+  void leave(const address& of, bool for_good);
   bool may_subscribe(std::string_view topic) const;
+  void drop_marks_of(const address& of);
+  void refuse(membership& x, const failure& why);
   void complete(const joint_ack& ack);
   void reply_error(request_id id, failure what) { state_.out->send({server::error{id, std::move(what)}}); }
   void ring(milliseconds delay);

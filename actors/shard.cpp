@@ -271,7 +271,8 @@ private:
     const auto known = sequence::before(parts_.log.generation(), all_stored ? state_.next_offset : state_.saved_offset);
     auto make = &channel;
     auto who = spawn_on(self_->system(), self_->where(), make, &parts_,
-                        channel_birth{of, known, state_.takeover, state_.failures.has(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer});
+                        channel_birth{of, known, state_.takeover, state_.failures.has(of), caf::actor_cast<shard_actor>(self_), state_.birth.writer,
+                                      state_.failures.suspect(of), state_.failures.poisoned(of)});
     self_->monitor(who);
     auto& entry = state_.channels.add(of, std::move(who));
     if (auto owed = unsaved_of(of); !owed.messages.empty()) {
@@ -473,6 +474,7 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         if (found != self->state.boxes.end() && found->second.box) return self->delegate(found->second.box, x);
         return mailbox_report{};
       },
+      [=](const look_at_reader& x) { return readers_of(self, x); },
       [=](look) -> caf::result<actor_report> {
         auto& state = self->state;
         actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),

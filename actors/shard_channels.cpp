@@ -5,6 +5,7 @@
 #include "actors/shard.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -31,6 +32,31 @@ caf::result<actor_report> with_channels(shard_self* self, actor_report own) {
     if (left-- == 0) break;
     ask_for_report(self, all, entry.who, look_timeout);
   }
+  return all->promise;
+}
+
+caf::result<reader_reports> readers_of(shard_self* self, const look_at_reader& x) {
+  const auto& channels = self->state.channels.all();
+  if (channels.empty()) return reader_reports{};
+  struct reports {
+    reader_reports found;
+    std::size_t left = 0;
+    caf::typed_response_promise<reader_reports> promise;
+    void arrived() {
+      if (--left == 0) promise.deliver(std::move(found));
+    }
+  };
+  auto all = std::make_shared<reports>();
+  all->left = channels.size();
+  all->promise = self->make_response_promise<reader_reports>();
+  for (const auto& [of, entry] : channels)
+    self->request(entry.who, look_timeout, x)
+        .then(
+            [all](reader_reports& one) {
+              std::move(one.of.begin(), one.of.end(), std::back_inserter(all->found.of));
+              all->arrived();
+            },
+            [all](const caf::error&) { all->arrived(); });
   return all->promise;
 }
 

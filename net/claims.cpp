@@ -3,6 +3,7 @@
 #include "net/claims.hpp"
 
 #include "runtime/address.hpp"
+#include "runtime/segment_pattern.hpp"
 
 #include <boost/json/value.hpp>
 
@@ -102,6 +103,14 @@ result<std::vector<std::string>> names_in(const json::value& claim, const std::s
   return names;
 }
 
+result<std::vector<std::string>> topics_in(const json::value& claim, const std::string& what) {
+  auto names = names_in(claim, what);
+  if (!names) return names;
+  for (const auto& x : *names)
+    if (!segment_pattern::parse(x, '.')) return refused("the claim " + what + " has a topic that is neither a name nor a pattern");
+  return names;
+}
+
 result<identity> read_claims(const json::value& claims, const auth_config& settings, unix_ms now) {
   identity who;
   if (auto wrong = judge_times(claims.get_object(), settings, now, who)) return *wrong;
@@ -117,6 +126,12 @@ result<identity> read_claims(const json::value& claims, const auth_config& setti
   if (!groups) return groups.error();
   who.roles = std::move(*roles);
   who.groups = std::move(*groups);
+  const auto* topics = claim_at(claims, settings.topics_claim);
+  if (topics != nullptr && !topics->is_null()) {
+    auto named = topics_in(*topics, settings.topics_claim);
+    if (!named) return named.error();
+    who.topics = std::move(*named);
+  }
   return who;
 }
 

@@ -23,5 +23,7 @@ result<identity> read_claims(const boost::json::value& claims, const auth_config
 
 /// Roles or groups as a list or a text has them: sorted, each once. Empty ones do not count. @returns ec::unauthorized where one cannot be an address's id.
 result<std::vector<std::string>> names_in(const boost::json::value& claim, const std::string& what);
+/// The same of topics: names or patterns (runtime/segment_pattern).
+result<std::vector<std::string>> topics_in(const boost::json::value& claim, const std::string& what);
 
 }  // namespace doorstep

@@ -45,6 +45,10 @@ std::string hook_question_text(const hook_question& about) {
   append_list(out, about.who.roles);
   out += ",\"groups\":";
   append_list(out, about.who.groups);
+  if (!about.who.topics.empty()) {
+    out += ",\"topics\":";
+    append_list(out, about.who.topics);
+  }
   append_member(out, "device", about.device);
   append_member(out, "remote", about.remote);
   append_member(out, "origin", about.origin);
@@ -69,10 +73,10 @@ result<hook_answer> read_hook_answer(const std::string& body, const identity& as
     out.who.user.assign(user->get_string().data(), user->get_string().size());
   }
   if (!address::user(out.who.user)) return not_understood("leaves no user that can be one");
-  for (auto& [name, list] : {std::pair{"roles", &out.who.roles}, {"groups", &out.who.groups}}) {
+  for (auto& [name, list] : {std::pair{"roles", &out.who.roles}, {"groups", &out.who.groups}, {"topics", &out.who.topics}}) {
     const auto* given = members.if_contains(name);
     if (given == nullptr || given->is_null()) continue;
-    auto names = names_in(*given, name);
+    auto names = list == &out.who.topics ? topics_in(*given, name) : names_in(*given, name);
     if (!names) return not_understood("has " + std::string(name) + " that are none");
     *list = std::move(*names);
   }

@@ -20,6 +20,7 @@ struct identity {
   std::string user;
   std::optional<std::int64_t> expires_at{};    ///< seconds since 1970
   std::vector<std::string> roles{}, groups{};  ///< names without a kind ("admin"), sorted, each once
+  std::vector<std::string> topics{};           ///< names or patterns of topics that it may subscribe to
   std::string info{};                          ///< a JSON value of the application's own; empty = none
 };
 

@@ -41,10 +41,10 @@ result<identity> read_identity(const json::object& body) {
     if (name == "user") {
       if (!value.is_string()) return wrong("user", "must be a string");
       who.user.assign(value.get_string().data(), value.get_string().size());
-    } else if (name == "roles" || name == "groups") {
-      auto names = names_in(value, name);
+    } else if (name == "roles" || name == "groups" || name == "topics") {
+      auto names = name == "topics" ? topics_in(value, name) : names_in(value, name);
       if (!names) return failure{ec::malformed, names.error().detail, name};
-      (name == "roles" ? who.roles : who.groups) = std::move(*names);
+      (name == "roles" ? who.roles : name == "groups" ? who.groups : who.topics) = std::move(*names);
     } else if (name == "expires_at") {
       if (!value.is_int64() || value.get_int64() < 0 || value.get_int64() > 253'402'300'799) return wrong("expires_at", "must be seconds since 1970");
       who.expires_at = value.get_int64();

@@ -26,12 +26,14 @@ void audience_effects::clear() {
   joined.clear();
   gaps.clear();
   answers.clear();
+  acked_elsewhere.clear();
   load.clear();
   gone.clear();
   reads.clear();
   newest.reset();
   acked = redelivered = timed_out = expired = 0;
   buried.clear();
+  lost.clear();
 }
 
 audience::audience(audience_options options, std::function<std::uint64_t()> random)
@@ -84,6 +86,19 @@ reader_id audience::attach(std::string_view user, std::uint32_t session, sequenc
   return who;
 }
 
+std::optional<reader_id> audience::find(std::string_view user) const {
+  const auto found = index_.find(user);
+  return found == index_.end() ? std::nullopt : std::optional(*found);
+}
+
+audience::standing audience::standing_of(reader_id who) const {
+  const auto& r = readers_[who];
+  standing out{r.floor, static_cast<std::size_t>(std::popcount(bits(r.sent) & ~r.settled)), 0, r.behind != nullptr};
+  const auto known = r.behind ? (r.behind->page ? r.behind->page->size() - r.at : 0) : r.joined ? recent_.size() - (r.at - first_) : 0;
+  out.unacked = known - std::min<std::size_t>(known, static_cast<std::size_t>(std::popcount(r.settled)));
+  return out;
+}
+
 void audience::detach(reader_id who, audience_effects& out) {
   auto& r = readers_[who];
   if (r.sessions == 0 || --r.sessions > 0) return;
@@ -120,6 +135,7 @@ void audience::loaded(reader_id who, const cursor_record& record, steady_time no
   }
   r.loaded = true;
   r.floor = r.durable = record.acked.floor();
+  r.began = record.read_upto;
   r.flag_upto = std::max(r.flag_upto, record.horizon.upto);
   if (r.sessions == 0) return forget_if_done(who, out);
   if (!record.acked.above().empty()) make_behind(r).acked = record.acked;
@@ -135,7 +151,7 @@ void audience::load_failed(reader_id who, steady_time now) {
 void audience::begin(reader_id who, sequence floor, audience_effects&) {
   auto& r = readers_[who];
   r.unread_past = floor < r.floor;
-  r.floor = floor;
+  r.floor = r.began = floor;
   r.loaded = r.fresh = true;
   make_dirty(who, true);
 }
@@ -179,6 +195,19 @@ bool audience::is_expired(const message& x, steady_time now) const {
   if (named.value != 0) return options_.clock.time_at(now) >= named;
   const auto ttl = x.terms && x.terms->ttl ? *x.terms->ttl : options_.ttl;
   return ttl.count() != 0 && options_.clock.time_at(now).value - x.appended.value >= ttl.count();
+}
+
+bool audience::is_poisoned(sequence seq) const {
+  return !options_.poisoned.empty() && std::find(options_.poisoned.begin(), options_.poisoned.end(), seq) != options_.poisoned.end();
+}
+
+/// Once for all: with the record of the first reader that passes over it, so as long as the letter is not durable that one meets it again.
+void audience::bury_poison(reader_id who, const message_ptr& what, steady_time now, audience_effects& out) {
+  make_dirty(who, true);
+  if (std::find(buried_.begin(), buried_.end(), what->seq) != buried_.end()) return;
+  buried_.push_back(what->seq);
+  dead_.emplace_back(who, dead_letter_of(given_up{what, dead_reason::poison, 0, {}}, options_.clock.time_at(now)));
+  out.buried.push_back(dead_reason::poison);
 }
 
 bool audience::is_flagged(const reader& r, const message& x) const {
@@ -231,6 +260,9 @@ void audience::send_next(reader_id who, steady_time now, audience_effects& out) 
         r.settled |= bit(r.sent);
         ++out.expired;
         make_dirty(who, false);
+      } else if (is_poisoned((*what)->seq)) {
+        r.settled |= bit(r.sent);
+        bury_poison(who, *what, now, out);
       } else if (r.behind && r.behind->not_before > now) {
         note_due(r.behind->not_before);
         break;
@@ -345,6 +377,7 @@ bool audience::fail_head(reader_id who, dead_reason reason, std::string detail, 
   dead_.emplace_back(who, std::move(letter));
   r.settled |= 1U;
   out.buried.push_back(reason);
+  out.lost.push_back({who, what->seq});
   make_dirty(who, true);
   return true;
 }

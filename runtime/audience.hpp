@@ -44,6 +44,7 @@ struct audience_options {
   milliseconds ttl{0};
   wall_anchor clock{};
   channel_start start;
+  std::vector<sequence> poisoned{};  ///< they brought earlier lives of this channel down: passed over, and a dead letter of the channel
   std::size_t recent_max = 1024, recent_bytes_max = 4 * 1024 * 1024;  ///< kept in memory; what is older is read from the store
   std::size_t page_max = 128;
   std::size_t replay_rate = 0;  ///< messages a second that a reader is sent from the store; 0 = no limit
@@ -81,6 +82,18 @@ struct audience_effects {
     sequence up_to;
     std::vector<std::string> ids, unknown;
   };
+  /// Another session of the reader acked these, and that is durable.
+  struct told {
+    reader_id who;
+    std::uint32_t session;  ///< that acked; the others are told
+    sequence up_to;         ///< all of this is acked
+    std::vector<std::string> ids;
+  };
+  /// A dead letter of this reader alone.
+  struct loss {
+    reader_id who;
+    sequence seq;
+  };
   struct fetch {
     sequence after;
     std::size_t limit;
@@ -90,12 +103,14 @@ struct audience_effects {
   std::vector<join> joined;  ///< their cursor is durable: from here on they are owed what comes
   std::vector<hole> gaps;    ///< gone by retention before they were acked
   std::vector<answer> answers;
+  std::vector<told> acked_elsewhere;
   std::vector<reader_id> load;  ///< ask the store for their cursors; answer with loaded()
   std::vector<reader_id> gone;  ///< forgotten: their number is somebody else's from now on
   std::vector<fetch> reads;     ///< ask the store; answer each with page() or page_failed()
   std::optional<fetch> newest;  ///< the last ones up to there; answer with newest() or newest_failed()
   std::size_t acked = 0, redelivered = 0, timed_out = 0, expired = 0;
   std::vector<dead_reason> buried;
+  std::vector<loss> lost;
   void clear();
 };
 
@@ -153,6 +168,20 @@ public:
   std::size_t recent_count() const { return recent_.size(); }
   std::size_t behind_count() const { return behind_; }
   std::string_view user_of(reader_id who) const { return readers_[who].user; }
+  std::optional<reader_id> find(std::string_view user) const;
+  /// Where a reader stands, for a look.
+  struct standing {
+    sequence floor;
+    std::size_t in_flight = 0;  ///< pushed and not acked
+    std::size_t unacked = 0;    ///< these, and what waits in memory
+    bool more = false;          ///< further ones are in the store
+  };
+  standing standing_of(reader_id who) const;
+  /// Nothing up to here was ever owed to it.
+  sequence began(reader_id who) const { return readers_[who].began; }
+  /// Every message above recent_after(), as far as is known.
+  const std::deque<message_ptr>& recent() const { return recent_; }
+  sequence recent_after() const { return recent_after_; }
 
 private:
   using messages_ptr = std::shared_ptr<const std::vector<message_ptr>>;
@@ -170,6 +199,7 @@ private:
   struct reader {
     std::string user;
     sequence floor, durable, saving_floor;  ///< settled up to here, as the store has it, and as it is about to
+    sequence began;                         ///< where its first cursor stood
     sequence flag_upto;                     ///< at or below may have been pushed in an earlier life
     std::uint64_t at = 0;                   ///< bit 0's place: in recent_, counted since the beginning, or in the page
     std::unique_ptr<catch_up> behind;
@@ -206,6 +236,10 @@ private:
     bool urgent;
     std::optional<nack_terms> nack{};  ///< it is one
   };
+  struct pending_told {
+    audience_effects::told what;
+    std::uint32_t version;
+  };
   struct pending_answer {
     audience_effects::answer what;
     std::uint32_t version;  ///< of the reader's record that has to be durable
@@ -222,6 +256,8 @@ private:
   void push_in_flight(reader_id who, std::uint32_t session, audience_effects& out);
   bool is_flagged(const reader& r, const message& x) const;
   bool is_expired(const message& x, steady_time now) const;
+  bool is_poisoned(sequence seq) const;
+  void bury_poison(reader_id who, const message_ptr& what, steady_time now, audience_effects& out);
   void time_out(reader_id who, steady_time now, audience_effects& out);
   void send_again(reader_id who, steady_time now, audience_effects& out);
   bool fail_head(reader_id who, dead_reason reason, std::string detail, steady_time now, audience_effects& out);
@@ -241,7 +277,7 @@ private:
   catch_up& make_behind(reader& r);
   void drop_behind(reader& r);
   // audience_acks.cpp
-  void settle(reader& r, unsigned bit, audience_effects& out);
+  void settle(reader& r, unsigned bit, std::vector<std::string>* told, audience_effects& out);
   void take_waiting_acks(reader_id who, steady_time now, audience_effects& out);
   void make_dirty(reader_id who, bool urgent);
   cursor_record record_of(const reader& r) const;
@@ -264,8 +300,10 @@ private:
   bool reading_newest_ = false;
   std::vector<reader_id> dirty_, saving_;
   std::vector<std::pair<reader_id, dead_letter>> dead_;
-  std::vector<dead_letter> dead_saving_;
+  std::vector<std::pair<reader_id, dead_letter>> dead_saving_;
+  std::vector<sequence> buried_;  ///< of options_.poisoned
   std::vector<pending_answer> pending_;
+  std::vector<pending_told> told_;
   std::vector<waiting_ack> waiting_;
   bool urgent_ = false;
 };

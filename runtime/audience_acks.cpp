@@ -12,7 +12,8 @@ constexpr std::uint32_t bit(std::size_t i) { return std::uint32_t{1} << i; }
 constexpr std::size_t batch_max = 4096;
 }  // namespace
 
-void audience::settle(reader& r, unsigned i, audience_effects& out) {
+void audience::settle(reader& r, unsigned i, std::vector<std::string>* told, audience_effects& out) {
+  if (told != nullptr) told->push_back((*at(r, i))->id);
   r.settled |= bit(i);
   r.waits &= ~bit(i);
   ++out.acked;
@@ -29,8 +30,10 @@ void audience::ack(reader_id who, std::uint32_t session, std::uint64_t token, se
   }
   audience_effects::answer answer{who, session, token, {}, {}, {}};
   const auto before = r.settled;
+  audience_effects::told others{who, session, {}, {}};
+  auto* told = r.sessions > 1 ? &others.ids : nullptr;
   for (unsigned i = 0; i < r.sent; ++i)
-    if (((r.settled | r.nacked) & bit(i)) == 0 && (*at(r, i))->seq <= up_to) settle(r, i, out);
+    if (((r.settled | r.nacked) & bit(i)) == 0 && (*at(r, i))->seq <= up_to) settle(r, i, told, out);
   for (auto& id : ids) {
     bool found = false;
     // Also what an earlier life pushed and this one has not yet.
@@ -39,7 +42,7 @@ void audience::ack(reader_id who, std::uint32_t session, std::uint64_t token, se
       if (what == nullptr) break;
       if ((*what)->id != id) continue;
       found = true;
-      if ((r.settled & bit(i)) == 0) settle(r, i, out);
+      if ((r.settled & bit(i)) == 0) settle(r, i, told, out);
     }
     (found ? answer.ids : answer.unknown).push_back(std::move(id));
   }
@@ -47,6 +50,7 @@ void audience::ack(reader_id who, std::uint32_t session, std::uint64_t token, se
   if (urgent && r.dirty) urgent_ = true;
   const auto needs = r.dirty ? r.version + 1 : r.version;
   const bool waits = r.dirty || r.saving;
+  if (!others.ids.empty()) told_.push_back({std::move(others), needs});
   advance(r, now);
   fill(who, now, out);
   if (waits) {
@@ -137,7 +141,7 @@ cursor_record audience::record_of(const reader& r) const {
     if (what == nullptr) break;
     if ((r.settled & bit(i)) != 0) acked.ack((*what)->seq);
   }
-  return {reader_key(options_.of, r.user), std::move(acked), {pushed_upto(r), true}, {}, r.version};
+  return {reader_key(options_.of, r.user), std::move(acked), {pushed_upto(r), true}, r.began, r.version};
 }
 
 audience::batch audience::begin_save(steady_time) {
@@ -154,10 +158,10 @@ audience::batch audience::begin_save(steady_time) {
     r.saving_floor = r.floor;
     out.cursors.push_back(record_of(r));
   }
-  for (auto& [who, letter] : dead_)
-    if (readers_[who].saving) dead_saving_.push_back(std::move(letter));
+  for (auto& x : dead_)
+    if (readers_[x.first].saving) dead_saving_.push_back(std::move(x));
   std::erase_if(dead_, [&](const auto& x) { return readers_[x.first].saving; });
-  out.dead = dead_saving_;
+  for (const auto& [who, letter] : dead_saving_) out.dead.push_back(letter);
   urgent_ = urgent_ && !dirty_.empty();
   return out;
 }
@@ -178,6 +182,12 @@ void audience::saved(steady_time now, audience_effects& out) {
     out.answers.push_back(std::move(x.what));
     return true;
   });
+  std::erase_if(told_, [&](pending_told& x) {
+    if (readers_[x.what.who].durable_version < x.version) return false;
+    x.what.up_to = readers_[x.what.who].durable;
+    out.acked_elsewhere.push_back(std::move(x.what));
+    return true;
+  });
   for (const auto who : done) {
     auto& r = readers_[who];
     const bool fresh = std::exchange(r.fresh, false);
@@ -193,10 +203,7 @@ void audience::save_failed() {
     make_dirty(who, true);
   }
   // The letters of these go with the next record of any of them: what is written twice is one.
-  for (auto& x : std::exchange(dead_saving_, {})) {
-    const auto found = index_.find(x.to.id());
-    if (found != index_.end()) dead_.emplace_back(*found, std::move(x));
-  }
+  for (auto& x : std::exchange(dead_saving_, {})) dead_.push_back(std::move(x));
 }
 
 }  // namespace doorstep

@@ -61,9 +61,10 @@ struct auth_config {
   milliseconds jwks_timeout{5'000};
   std::vector<std::string> algorithms = {"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"};
   std::vector<std::string> issuers, audiences;  ///< none = not looked at
-  std::string user_claim = "sub";               ///< as the next two, a name or a JSON Pointer
+  std::string user_claim = "sub";               ///< as the next three, a name or a JSON Pointer
   std::string roles_claim = "roles";
   std::string groups_claim = "groups";
+  std::string topics_claim;  ///< empty = none
   milliseconds leeway{30'000};
   std::string cookie;  ///< its name; empty = no tokens from cookies
   milliseconds ticket_ttl{30'000};

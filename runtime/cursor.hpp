@@ -57,7 +57,8 @@ struct cursor_record {
   address user;  ///< or device_box()
   cursor acked;
   push_horizon horizon;
-  sequence read_upto;         ///< of records written before there was an inbox record: everything up to here was read; 0 since
+  /// Of records written before there was an inbox record: everything up to here was read; 0 since. Of a channel's reader: where it began.
+  sequence read_upto;
   std::uint64_t version = 0;  ///< rises with each write of this document
   // of a device
   unix_ms seen{};    ///< when it was last connected, about; 0: there is no such device

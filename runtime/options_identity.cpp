@@ -130,6 +130,10 @@ constexpr option options[] = {
     text("auth.roles_claim", in<&c::auth, &auth_config::roles_claim>,
          "The claim that lists the user's roles: an array, or text with blanks or commas between them. Empty = none.", check_claims),
     text("auth.groups_claim", in<&c::auth, &auth_config::groups_claim>, "The claim that lists the user's groups, in the same way.", check_claims),
+    text("auth.topics_claim", in<&c::auth, &auth_config::topics_claim>,
+         "The claim that lists topics this user may subscribe to beside those of channels.topics, in the same way; names, or patterns as there. "
+         "Empty = none.",
+         check_claims),
     duration("auth.leeway", in<&c::auth, &auth_config::leeway>, 0, 10 * minute, "How far the clocks of token makers may be off."),
     text("auth.cookie", in<&c::auth, &auth_config::cookie>,
          "The cookie that may hold a browser's token. It counts with an Origin header only, which http.origins must allow. Empty = none.",

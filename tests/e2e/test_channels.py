@@ -254,3 +254,111 @@ def test_what_was_read_in_a_channel_stays_read_over_a_kill_and_one_list_holds_ma
 async def listed_when_quiet(tab, listed):
     await tab.messages(4)
     return await listed(tab)
+
+
+async def last_counts(tab, wanted, timeout=10):
+    """Until the session was told these; what comes before does not matter."""
+    seen = None
+    while seen != wanted:
+        seen = await until(tab, "counts", timeout)
+        seen = (seen["unread"], seen["unseen"])
+
+
+async def until(tab, kind, timeout=10):
+    while kind not in (x := await tab.next(timeout)):
+        pass
+    return x[kind]
+
+
+def test_counts_are_one_sum_and_all_marks_everything_over_a_kill(doorstep, store):
+    server = made(doorstep, store, ROUTES + '[[routes]]\nto = "touser"\n')
+
+    async def scenario():
+        tab = await open_tab(server, "ann", roles=["admin"], counts=True)
+        phone = await open_tab(server, "ann", roles=["admin"], counts=True)
+        for x in (tab, phone):
+            await last_counts(x, (0, 0))
+        server.publish(event(1), {**event(2, "x"), "touser": "ann"}, event(3, "to.admins"))
+        for x in (tab, phone):
+            await last_counts(x, (3, 3))
+        await tab.send({"id": 5, "seen": {}})
+        for x in (tab, phone):
+            await last_counts(x, (3, 0))
+        await phone.send({"id": 6, "read": {"seqs": {"all": [(await of(server, phone, "all"))[-1]]}}})
+        for x in (tab, phone):
+            await last_counts(x, (2, 0))
+        await tab.send({"id": 7, "read": {"all": True}})
+        await last_counts(tab, (0, 0))
+        server.publish(event(4), event(5, "to.admins"))
+        await last_counts(phone, (2, 2))
+        await in_thread(server.kill)
+        await in_thread(server.start)
+        again = await open_tab(server, "ann", roles=["admin"], counts=True)
+        await last_counts(again, (2, 2))
+        new = await open_tab(server, "new", roles=["admin"], counts=True)
+        await last_counts(new, (0, 0))
+
+    run(scenario())
+
+
+async def of(server, tab, address):
+    await tab.send({"id": 77, "history": {"address": address}})
+    return [m["seq"] for m in (await until(tab, "history"))["messages"]]
+
+
+def test_counts_of_many_readers_ride_in_the_frames_of_their_messages(doorstep):
+    server = made(doorstep)
+
+    async def scenario():
+        tabs = await asyncio.gather(*[open_tab(server, f"u{i}", counts=True) for i in range(100)])
+        for x in tabs:
+            await last_counts(x, (0, 0))
+        before = server.metrics()["doorstep_frames_out_total"]
+        server.publish(event(1))
+        for x in tabs:
+            await last_counts(x, (1, 1))
+        assert server.metrics()["doorstep_frames_out_total"] - before <= 102
+
+    run(scenario())
+
+
+def test_a_token_says_which_topics_its_user_may_subscribe_to_and_a_refresh_takes_it_back(doorstep):
+    server = made(doorstep, {"auth.topics_claim": "/app/topics"})
+
+    async def scenario():
+        may = make_token("ann", app={"topics": ["news.*"]})
+        tab = await Tab.open(server, "ann", token=may)
+        plain = await Tab.open(server, "ben", token=make_token("ben"))
+        await plain.send({"id": 3, "subscribe": {"address": "topic:news.eu"}})
+        assert (await plain.expect("error"))["code"] == "forbidden"
+        for refused in ("role:admin", "topic:other", "all"):
+            await tab.send({"id": 4, "subscribe": {"address": refused}})
+            if refused != "all":
+                assert (await tab.expect("error"))["code"] == "forbidden"
+        await tab.send({"id": 5, "subscribe": {"address": "topic:news.eu"}})
+        while "topic:news.eu" not in await tab.expect("joined"):
+            pass
+        server.publish(event(1, "to.news"))
+        assert await numbers(tab, 1) == [1]
+        report = server.get("/v1/mailboxes/ann").json()["channels"]
+        assert [(x["address"], x["in_flight"], x["owed"], x["sessions"]) for x in report] == [("all", 0, 0, 1), ("topic:news.eu", 1, 1, 1)]
+        await tab.send({"id": 6, "refresh": {"token": make_token("ann")}})
+        assert await tab.expect("left") == ["topic:news.eu"]
+        server.publish(event(2, "to.news"))
+        await tab.nothing("message", 0.3)
+
+    run(scenario())
+
+
+def test_other_sessions_of_a_user_are_told_what_one_acked_in_a_channel(doorstep):
+    server = made(doorstep)
+
+    async def scenario():
+        tab, phone, other = [await open_tab(server, user) for user in ("ann", "ann", "ben")]
+        server.publish(event(1))
+        got = [await x.expect("message") for x in (tab, phone, other)][0]
+        await tab.ack(got)
+        assert (await phone.expect("receipt"))["ids"] == [got["id"]]
+        await other.nothing("receipt", 0.3)
+
+    run(scenario())

@@ -100,6 +100,14 @@ def test_what_another_device_acked_is_told_as_elsewhere(play):
     assert told == [[["m6"]], []]
 
 
+def test_channels_that_are_joined_and_left_are_passed_on(play):
+    told = play("""const client = await make(); const channels = [];
+        for (const type of ["joined", "left"]) client.addEventListener(type, ({ detail }) => channels.push([type, detail]));
+        welcome(last()).say({ joined: { "role:admin": 7 } }, { left: ["role:viewer"] });
+        return [channels, seen("error")];""")
+    assert told == [[["joined", {"role:admin": 7}], ["left", ["role:viewer"]]], []]
+
+
 def test_an_ack_above_a_message_still_in_hand_goes_by_id(play):
     acks = play("""const client = await make(); welcome(last()).say(message(5), message(6), message(7));
         client.ack(held.m5); client.ack(held.m7);

@@ -76,6 +76,24 @@ TEST(token_verifier, takes_a_token_without_roles_as_one_that_has_none) {
   EXPECT_TRUE(who->groups.empty());
 }
 
+TEST(token_verifier, maps_topics_where_a_claim_is_named_and_refuses_what_is_no_pattern) {
+  auto settings = claim_settings();
+  const auto token = [](const std::string& topics) { return token_of(hs256, R"({"who":{"id":"ann"},"may":{"read":)" + topics + "}}"); };
+  EXPECT_TRUE(token_verifier::open(settings)->verify(token("[\"a\"]"), now)->topics.empty()) << "no claim is named";
+  settings.topics_claim = "/may/read";
+  const auto x = *token_verifier::open(settings);
+  const auto who = x.verify(token(R"(["news.**","a.b","a.b"])"), now);
+  ASSERT_TRUE(who) << who.error().detail;
+  EXPECT_THAT(who->topics, testing::ElementsAre("a.b", "news.**"));
+  EXPECT_THAT(x.verify(token("\"x y\""), now)->topics, testing::ElementsAre("x", "y"));
+  EXPECT_TRUE(x.verify(token("null"), now)->topics.empty());
+  for (const char* topics : {"7", "[1]", "[\"**.a\"]", "[\"a*\"]"}) {
+    const auto refused = x.verify(token(topics), now);
+    ASSERT_FALSE(refused) << topics;
+    EXPECT_THAT(refused.error().detail, HasSubstr("the claim /may/read")) << topics;
+  }
+}
+
 TEST(token_verifier, refuses_roles_of_another_kind) {
   const auto x = *token_verifier::open(claim_settings());
   for (const char* teams : {"7", "true", "{}", "[1]", "[\"a\",null]", "[\"a\\u0000b\"]"}) {

@@ -274,6 +274,86 @@ TEST_F(audience_rules, the_past_is_replayed_at_the_rate_and_live_messages_are_no
   EXPECT_LE(count, 4U + 9U);
 }
 
+TEST_F(audience_rules, an_ack_is_told_to_the_other_sessions_of_its_user_once_it_is_durable) {
+  const auto ann = join("ann"), ben = join("ben");
+  call([&] { it->attach("ann", 50, {}, now, out); });
+  publish("1");
+  const auto seq = log.back()->seq;
+  call([&] { it->ack(ann, 1, 1, seq, {}, true, now, out); });
+  EXPECT_TRUE(out.acked_elsewhere.empty());
+  begin_save();
+  it->save_failed();
+  saving.reset();
+  EXPECT_TRUE(out.acked_elsewhere.empty());
+  begin_save();
+  for (const auto& x : saving->cursors) records[std::string(x.user.text())] = x;
+  saving.reset();
+  out.clear();
+  it->saved(now, out);
+  ASSERT_EQ(out.acked_elsewhere.size(), 1U);
+  EXPECT_EQ(out.acked_elsewhere[0].who, ann);
+  EXPECT_EQ(out.acked_elsewhere[0].session, 1U);
+  EXPECT_EQ(out.acked_elsewhere[0].up_to, seq);
+  EXPECT_EQ(out.acked_elsewhere[0].ids, std::vector{log.back()->id});
+  call([&] { it->ack(ben, 2, 1, seq, {}, true, now, out); });
+  begin_save();
+  saving.reset();
+  out.clear();
+  it->saved(now, out);
+  EXPECT_TRUE(out.acked_elsewhere.empty()) << "ben has one session";
+}
+
+TEST_F(audience_rules, what_is_poisoned_is_passed_over_by_all_and_a_dead_letter_of_the_channel_once) {
+  make();
+  publish("1");
+  publish("2");
+  options.poisoned = {log[0]->seq};
+  options.start = {channel_start::from::earliest, 0};
+  make();
+  const auto ann = join("ann"), ben = join("ben");
+  for (const auto who : {ann, ben}) EXPECT_EQ(pushed[who], std::vector<std::string>{"2"});
+  save();
+  ASSERT_EQ(dead.size(), 1U);
+  EXPECT_EQ(dead[0].reason, dead_reason::poison);
+  EXPECT_EQ(dead[0].to, options.of);
+  EXPECT_EQ(dead[0].id, log[0]->id);
+  EXPECT_TRUE(stored("ben").acked.is_acked(log[0]->seq));
+}
+
+TEST_F(audience_rules, the_letter_of_a_poisoned_message_is_not_lost_by_a_write_that_fails) {
+  make();
+  publish("1");
+  options.poisoned = {log[0]->seq};
+  options.start = {channel_start::from::earliest, 0};
+  make();
+  join("ann");
+  begin_save();
+  ASSERT_TRUE(saving);
+  EXPECT_EQ(saving->dead.size(), 1U);
+  it->save_failed();
+  saving.reset();
+  save();
+  EXPECT_EQ(dead.size(), 1U);
+}
+
+TEST_F(audience_rules, where_a_reader_began_stays_in_its_record) {
+  make();
+  publish("1");
+  const auto began = log.back()->seq;
+  join("ann");
+  publish("2");
+  call([&] { it->ack(*it->find("ann"), 1, 1, log.back()->seq, {}, true, now, out); });
+  save();
+  EXPECT_EQ(stored("ann").read_upto, began);
+  crash();
+  const auto again = join("ann");
+  EXPECT_EQ(it->began(again), began);
+  EXPECT_EQ(it->standing_of(again).in_flight, 0U);
+  publish("3");
+  EXPECT_EQ(it->standing_of(again).in_flight, 1U);
+  EXPECT_EQ(it->standing_of(again).unacked, 1U);
+}
+
 TEST_F(audience_rules, a_hundred_thousand_readers_fit_in_16_mb) {
   make();
   const auto before = mallinfo2().uordblks;

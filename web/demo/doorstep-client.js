@@ -14,7 +14,7 @@
 //   receipt    { ids }  of messages acked here: these acks are durable
 //   elsewhere  { ids }  messages that another device acked
 //   floor      { address: seq }  everything of the address up to here is settled, by whatever device
-//   counts, gap, disconnect        the server's objects
+//   counts, gap, joined, left, disconnect  the server's objects
 //   error      { code, message, temporary }
 
 const IDS_A_FRAME = 500; // 22 characters each: far below the server's limit of a frame
@@ -257,7 +257,7 @@ export class DoorstepClient extends EventTarget {
       this.#settleFloors(object.receipt.up_to ?? {});
     }
     if (object.disconnect) this.#hint = object.disconnect;
-    for (const name of ["counts", "gap", "disconnect"]) if (object[name]) this.#emit(name, object[name]);
+    for (const name of ["counts", "gap", "joined", "left", "disconnect"]) if (object[name]) this.#emit(name, object[name]);
     const request = this.#requests.get(object.id);
     if (request) {
       this.#requests.delete(object.id);
