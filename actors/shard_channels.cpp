@@ -14,6 +14,8 @@ namespace {
 /// A look waits no longer than this for one channel, and asks no more of them.
 constexpr std::chrono::seconds look_timeout{1};
 constexpr std::size_t looked_at_max = 100;
+/// Well below the time after which a session is greeted without its channels.
+constexpr milliseconds wait_max{3000};
 
 struct gathering {
   actor_report top;
@@ -71,6 +73,19 @@ std::optional<address> shard_channels::ended(const caf::actor_addr& who) {
   auto of = found->second;
   forget(of);
   return of;
+}
+
+milliseconds shard_channels::make_wait(const attach_reader& x, steady_time now) {
+  if (waiting_.empty()) wait_until_ = now + wait_max;
+  waiting_.push_back(x);
+  return wait_max;
+}
+
+std::optional<milliseconds> shard_channels::still_wait(steady_time now) {
+  if (waiting_.empty()) return std::nullopt;
+  if (now < wait_until_) return std::chrono::ceil<milliseconds>(wait_until_ - now);
+  log_read_at = 0;
+  return std::nullopt;
 }
 
 void shard_channels::forget(const address& of) {
