@@ -57,6 +57,7 @@ protected:
   virtual std::string ack_of(std::size_t index);
   virtual void lost_connection(std::size_t) {}
 
+  void say(opcode kind, std::string_view payload);
   void turn(int timeout_ms);
   void open(std::size_t index);
   enum class farewell : std::uint8_t { close_frame, cut, none };
@@ -85,7 +86,6 @@ private:
   std::size_t upgraded(std::size_t index, std::string_view bytes);
   void framed(std::size_t index, const frame& x);
   void text(std::size_t index, std::string_view lines);
-  void say(opcode kind, std::string_view payload);
   void flush(std::size_t index);
   void close(std::size_t index, const std::string& complaint);
 

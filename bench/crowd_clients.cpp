@@ -55,8 +55,11 @@ void crowd_clients::greeted(std::size_t index, std::string_view line) {
     const std::string name = name_in_json(index, kind);
     const bool is_read = addresses.find(name) != std::string_view::npos;
     if (is_read != (kind != crowd_ledger::role || crowd_ledger::has_role(index))) ++crowd_book_.unexpected;
-    if (is_read) crowd_book_.greeted(index, kind, number_after(addresses, name));
+    if (!is_read) continue;
+    crowd_book_.greeted(index, kind, number_after(addresses, name));
+    note_receipt(index, kind, number_after(addresses, name));
   }
+  repeat_acks(index);
   phones_[index].live_since = now_ns();
   if (roams_) plan_in(index, std::exponential_distribution<double>(1 / crowd_.mean_drop_seconds)(random_));
 }
@@ -69,7 +72,7 @@ void crowd_clients::message(std::size_t index, std::string_view line) {
   const std::string_view address = text_after(line, "\"address\":\"");
   const std::uint64_t seq = number_after(line, "\"seq\":");
   const auto intended_ns = static_cast<std::int64_t>(number_after(line, ",\"t\":"));
-  if (const auto kind = crowd_ledger::kind_of(index, address)) phones_[index].to_ack[*kind] = std::max(phones_[index].to_ack[*kind], seq);
+  if (const auto kind = crowd_ledger::kind_of(index, address)) note_ack(index, *kind, seq, text_after(line, "\"id\":\""));
   const auto number = static_cast<std::uint32_t>(number_after(line, ",\"n\":"));
   const bool is_first = crowd_book_.delivered(index, address, number, seq, line.find("\"redelivered\":true") != std::string_view::npos);
   // How long it took is asked of those only who were there when it was sent.
@@ -79,7 +82,30 @@ void crowd_clients::message(std::size_t index, std::string_view line) {
 
 void crowd_clients::receipt(std::size_t index, std::string_view line) {
   for (std::size_t kind = 0; kind < crowd_ledger::kinds; ++kind)
-    if (const auto seq = number_after(line, name_in_json(index, kind)); seq != 0) crowd_book_.receipted(index, kind, seq);
+    if (const auto seq = number_after(line, name_in_json(index, kind)); seq != 0) {
+      crowd_book_.receipted(index, kind, seq);
+      note_receipt(index, kind, seq);
+    }
+}
+
+void crowd_clients::note_ack(std::size_t index, std::size_t kind, std::uint64_t seq, std::string_view id) {
+  phone& me = phones_[index];
+  me.to_ack[kind] = std::max(me.to_ack[kind], seq);
+  auto& acked = me.without_receipt[kind];
+  if (!me.is_deaf && (acked.empty() || acked.back().first < seq)) acked.emplace_back(seq, id);
+}
+
+void crowd_clients::note_receipt(std::size_t index, std::size_t kind, std::uint64_t up_to) {
+  auto& acked = phones_[index].without_receipt[kind];
+  while (!acked.empty() && acked.front().first <= up_to) acked.pop_front();
+}
+
+/// What was acked on an earlier connection and has no receipt: the protocol has it said again, by ids.
+void crowd_clients::repeat_acks(std::size_t index) {
+  std::string ids;
+  for (const auto& acked : phones_[index].without_receipt)
+    for (const auto& [seq, id] : acked) ids += (ids.empty() ? "\"" : ",\"") + id + "\"";
+  if (!ids.empty()) say(opcode::text, "{\"id\":2,\"ack\":{\"ids\":[" + ids + "]}}");
 }
 
 std::string crowd_clients::ack_of(std::size_t index) {

@@ -46,6 +46,7 @@ private:
     std::int64_t live_since = 0;
     std::uint32_t life = 0;  ///< so that plans of an earlier connection are void
     bool is_deaf = false;    ///< its acks reach nobody any more; it is about to drop
+    std::array<std::deque<std::pair<std::uint64_t, std::string>>, crowd_ledger::kinds> without_receipt{};  ///< seq and id of what was acked
     std::array<std::uint64_t, crowd_ledger::kinds> to_ack{};
   };
   struct plan {
@@ -63,6 +64,9 @@ private:
   void lost_connection(std::size_t index) override;
 
   void forget_connection(std::size_t index);
+  void note_receipt(std::size_t index, std::size_t kind, std::uint64_t up_to);
+  void note_ack(std::size_t index, std::size_t kind, std::uint64_t seq, std::string_view id);
+  void repeat_acks(std::size_t index);
   void carry_out(const plan& x);
   void go(std::size_t index, farewell how);
   void plan_in(std::size_t index, double seconds);
