@@ -86,6 +86,7 @@ void crowd_clients::receipt(std::size_t index, std::string_view line) {
       crowd_book_.receipted(index, kind, seq);
       note_receipt(index, kind, seq);
     }
+  note_ids(index, line);
 }
 
 void crowd_clients::note_ack(std::size_t index, std::size_t kind, std::uint64_t seq, std::string_view id) {
@@ -93,11 +94,25 @@ void crowd_clients::note_ack(std::size_t index, std::size_t kind, std::uint64_t 
   me.to_ack[kind] = std::max(me.to_ack[kind], seq);
   auto& acked = me.without_receipt[kind];
   if (!me.is_deaf && (acked.empty() || acked.back().first < seq)) acked.emplace_back(seq, id);
+  if (!me.is_deaf) me.acked_up_to[kind] = std::max(me.acked_up_to[kind], seq);
 }
 
 void crowd_clients::note_receipt(std::size_t index, std::size_t kind, std::uint64_t up_to) {
   auto& acked = phones_[index].without_receipt[kind];
   while (!acked.empty() && acked.front().first <= up_to) acked.pop_front();
+}
+
+/// A receipt may also name the messages alone, without the floor.
+void crowd_clients::note_ids(std::size_t index, std::string_view line) {
+  const auto at = line.find("\"ids\":[");
+  if (at == std::string_view::npos) return;
+  const std::string_view ids = line.substr(at, line.find(']', at) - at);
+  for (std::size_t kind = 0; kind < crowd_ledger::kinds; ++kind) {
+    auto& acked = phones_[index].without_receipt[kind];
+    if (acked.empty()) continue;
+    std::erase_if(acked, [&](const auto& x) { return ids.find(x.second) != std::string_view::npos; });
+    if (acked.empty() && phones_[index].to_ack[kind] == 0) crowd_book_.receipted(index, kind, phones_[index].acked_up_to[kind]);
+  }
 }
 
 /// What was acked on an earlier connection and has no receipt: the protocol has it said again, by ids.

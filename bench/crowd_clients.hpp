@@ -47,6 +47,7 @@ private:
     std::uint32_t life = 0;  ///< so that plans of an earlier connection are void
     bool is_deaf = false;    ///< its acks reach nobody any more; it is about to drop
     std::array<std::deque<std::pair<std::uint64_t, std::string>>, crowd_ledger::kinds> without_receipt{};  ///< seq and id of what was acked
+    std::array<std::uint64_t, crowd_ledger::kinds> acked_up_to{};
     std::array<std::uint64_t, crowd_ledger::kinds> to_ack{};
   };
   struct plan {
@@ -66,6 +67,7 @@ private:
   void forget_connection(std::size_t index);
   void note_receipt(std::size_t index, std::size_t kind, std::uint64_t up_to);
   void note_ack(std::size_t index, std::size_t kind, std::uint64_t seq, std::string_view id);
+  void note_ids(std::size_t index, std::string_view line);
   void repeat_acks(std::size_t index);
   void carry_out(const plan& x);
   void go(std::size_t index, farewell how);
