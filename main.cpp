@@ -466,6 +466,8 @@ int main(int argc, char** argv) {
     if (!options) return complain(options.error());
     if (serve_command->parsed()) return serve(*options, serve_flags);
     if (const auto usable = check_identity(*options); !usable) return complain(usable.error());
+    if (options->store.engine == "mongodb")
+      if (const auto usable = check_mongo_uri(options->store); !usable) return complain(usable.error());
     std::cout << "ok\n";
   }
   return 0;

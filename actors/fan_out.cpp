@@ -11,6 +11,8 @@
 #include <boost/json/string.hpp>
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace doorstep {
@@ -71,10 +73,31 @@ const source_config* source_named(const config& options, const std::string& name
 }  // namespace
 
 void rule_book::use(route_table_ptr next, metrics& counts) {
+  std::vector<metrics::route_counters> next_numbers;
+  std::unordered_set<std::string_view> names;
+  if (next) {
+    for (const auto& rule : next->rules) {
+      next_numbers.push_back(counts.of_route(rule.label));
+      names.insert(rule.label);
+    }
+  }
+  // Names come and go with reloads; those of the rules in force are all there ever are.
+  if (table)
+    for (const auto& rule : table->rules)
+      if (names.insert(rule.label).second) counts.forget_route(rule.label);
+  numbers = std::move(next_numbers);
   table = std::move(next);
-  matched.clear();
-  if (!table) return;
-  for (const auto& rule : table->rules) matched.push_back(counts.route_counter(rule.label));
+}
+
+void rule_book::count(const route_outcome& x) const {
+  for (const auto rule : x.matched) numbers[rule].matches.add();
+  // One after the other, as the rules made them.
+  for (auto at = x.to.begin(); at != x.to.end();) {
+    const auto rule = x.variants[at->variant].rule;
+    const auto end = std::find_if(at, x.to.end(), [&](const route_delivery& y) { return x.variants[y.variant].rule != rule; });
+    if (rule != route_variant::no_rule) numbers[rule].messages.add(static_cast<double>(end - at));
+    at = end;
+  }
 }
 
 void pending_deliveries::start(route_outcome&& what, origin from) {

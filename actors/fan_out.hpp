@@ -16,12 +16,10 @@ namespace doorstep {
 struct rule_book {
   route_table_ptr table;
   route_evaluator evaluator{};
-  std::vector<counter> matched{};  ///< one a rule
+  std::vector<metrics::route_counters> numbers{};  ///< one a rule
 
   void use(route_table_ptr next, metrics& counts);
-  void count(const route_outcome& x) const {
-    for (const auto rule : x.matched) matched[rule].add();
-  }
+  void count(const route_outcome& x) const;
 };
 
 /// Who gets one event, and how far that has become entries.

@@ -69,6 +69,8 @@ struct house::impl {
                                 shard_birth{static_cast<shard_id>(i), from[i].next_offset, writers[i % lanes.size()], std::move(from[i].origins)}));
     auto make_router = &doorstep::router;
     router = spawn_on(system, &intake_lane, make_router, &parts);
+    if (parts.options.routes)  // it begins with its first message, and a rule that nothing matches is told apart from one that is not there
+      for (const auto& rule : parts.options.routes->rules) (void)parts.counts.of_route(rule.label);
     auto make_reaper = &doorstep::reaper;
     caf::actor_config plain;
     reaper = system.spawn_functor<caf::no_spawn_options>(std::true_type{}, plain, make_reaper, &parts, shards);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/node.hpp"
 
+#include "actors/gathering.hpp"
 #include "runtime/log.hpp"
 
 #include <caf/send.hpp>
@@ -29,27 +30,6 @@ void child_ended(node_self self, const caf::down_msg& x) {
   if (auto tell = std::exchange(state.birth.fatal, nullptr)) tell(caf::to_string(x.reason));
 }
 
-/// Collects the children's reports; answers when the last one has come or has failed to.
-struct gathering {
-  actor_report top;
-  std::size_t left = 0;
-  caf::typed_response_promise<actor_report> promise;
-  void arrived() {
-    if (--left == 0) promise.deliver(std::move(top));
-  }
-};
-
-template <class Handle>
-void ask(node_self self, const std::shared_ptr<gathering>& all, const Handle& who) {
-  self->request(who, look_timeout, look{})
-      .then(
-          [all](actor_report& x) {
-            all->top.children.push_back(std::move(x));
-            all->arrived();
-          },
-          [all](const caf::error&) { all->arrived(); });
-}
-
 caf::typed_response_promise<actor_report> gather(node_self self) {
   auto& state = self->state;
   auto all = std::make_shared<gathering>();
@@ -57,12 +37,12 @@ caf::typed_response_promise<actor_report> gather(node_self self) {
   all->top.numbers = {{"sessions", state.sessions.size()}, {"partitions", state.partitions.size()}, {"draining", state.draining ? 1 : 0}};
   all->left = state.birth.writers.size() + state.birth.shards.size() + state.partitions.size() + (state.birth.mirror ? 3 : 2);
   all->promise = self->make_response_promise<actor_report>();
-  for (const auto& who : state.birth.writers) ask(self, all, who);
-  for (const auto& who : state.birth.shards) ask(self, all, who);
-  ask(self, all, state.birth.router);
-  ask(self, all, state.birth.reaper);
-  if (state.birth.mirror) ask(self, all, state.birth.mirror);
-  for (const auto& who : state.partitions) ask(self, all, who);
+  for (const auto& who : state.birth.writers) ask_for_report(self, all, who, look_timeout);
+  for (const auto& who : state.birth.shards) ask_for_report(self, all, who, look_timeout);
+  ask_for_report(self, all, state.birth.router, look_timeout);
+  ask_for_report(self, all, state.birth.reaper, look_timeout);
+  if (state.birth.mirror) ask_for_report(self, all, state.birth.mirror, look_timeout);
+  for (const auto& who : state.partitions) ask_for_report(self, all, who, look_timeout);
   return all->promise;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "actors/shard_channels.hpp"
 
+#include "actors/gathering.hpp"
 #include "actors/shard.hpp"
 
 #include <algorithm>
@@ -17,15 +18,6 @@ constexpr std::size_t looked_at_max = 100;
 /// Well below the time after which a session is greeted without its channels.
 constexpr milliseconds wait_max{3000};
 
-struct gathering {
-  actor_report top;
-  std::size_t left = 0;
-  caf::typed_response_promise<actor_report> promise;
-  void arrived() {
-    if (--left == 0) promise.deliver(std::move(top));
-  }
-};
-
 }  // namespace
 
 caf::result<actor_report> with_channels(shard_self* self, actor_report own) {
@@ -39,13 +31,7 @@ caf::result<actor_report> with_channels(shard_self* self, actor_report own) {
   auto left = all->left;
   for (const auto& [of, entry] : channels) {
     if (left-- == 0) break;
-    self->request(entry.who, look_timeout, look{})
-        .then(
-            [all](actor_report& x) {
-              all->top.children.push_back(std::move(x));
-              all->arrived();
-            },
-            [all](const caf::error&) { all->arrived(); });
+    ask_for_report(self, all, entry.who, look_timeout);
   }
   return all->promise;
 }

@@ -2,6 +2,7 @@
 #include "net/admin_api.hpp"
 
 #include "net/site.hpp"
+#include "runtime/address.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
@@ -37,7 +38,9 @@ std::optional<failure> take(wanted& out, const std::string& name, const std::str
     return {};
   }
   if (name != "user" && name != "role" && name != "group" && name != "session") return wrong("is no part of this request");
-  if (value.empty()) return wrong("is empty");
+  if (name == "session" && value.empty()) return wrong("is empty");
+  if (name != "session")
+    if (auto to = address::user(value); !to) return wrong(to.error().detail);  // ids of all kinds obey the same rule
   if (!out.who.name.empty()) return wrong("name one of user, role, group and session");
   out.who.kind = name;
   out.who.name = value;

@@ -4,6 +4,8 @@
 #include "net/site.hpp"
 #include "runtime/log.hpp"
 
+#include <algorithm>
+
 namespace doorstep {
 namespace {
 
@@ -21,7 +23,9 @@ std::optional<api_key> caller_of(const site& at, const http_request& head, const
 }
 
 http_reply audited(const char* action, const api_key& who, const connection_facts& facts, const std::string& about, http_reply done) {
-  auto text = about.substr(0, about_bytes_max);
+  auto end = std::min(about.size(), about_bytes_max);
+  while (end < about.size() && end > 0 && (static_cast<unsigned char>(about[end]) & 0xC0) == 0x80) --end;  // not within a character
+  auto text = about.substr(0, end);
   return [=, by = who.name, remote = facts.remote, text = std::move(text), done = std::move(done)](http_answer what) {
     log_line(log_level::audit, "audit", action).with("who", by).with("remote", remote).with("what", text).with("status", what.status);
     done(std::move(what));

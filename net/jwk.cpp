@@ -19,19 +19,21 @@ std::string text_of(const json::object& jwk, std::string_view name) {
 
 std::string bytes_of(const json::object& jwk, std::string_view name) { return base64url_decode(text_of(jwk, name)).value_or(""); }
 
+result<token_key> material_of(const json::object& jwk, bool may_be_secret) {
+  const auto kind = text_of(jwk, "kty"), curve = text_of(jwk, "crv");
+  if (kind == "RSA") return token_key::rsa(bytes_of(jwk, "n"), bytes_of(jwk, "e"));
+  if (kind == "EC" && curve == "P-256") return token_key::p256(bytes_of(jwk, "x"), bytes_of(jwk, "y"));
+  if (kind == "OKP" && curve == "Ed25519") return token_key::ed25519(bytes_of(jwk, "x"));
+  if (kind != "oct" || !may_be_secret) return failure{ec::bad_config, "a JWK must be RSA, EC with P-256, OKP with Ed25519, or oct", {}};
+  if (bytes_of(jwk, "k").size() < 32) return failure{ec::bad_config, "a secret in a JWK is shorter than 32 bytes", {}};
+  return token_key::secret(bytes_of(jwk, "k"));
+}
+
 result<token_key> key_of(const json::object& jwk, bool may_be_secret) {
-  const auto kind = text_of(jwk, "kty"), curve = text_of(jwk, "crv"), use = text_of(jwk, "use");
+  const auto use = text_of(jwk, "use");
   if (!use.empty() && use != "sig") return failure{ec::bad_config, "a JWK is not for signatures", {}};
   if (jwk.contains("d")) return failure{ec::bad_config, "a JWK is a private key: only its public half is needed", {}};
-  result<token_key> made = failure{ec::bad_config, "a JWK must be RSA, EC with P-256, OKP with Ed25519, or oct", {}};
-  if (kind == "RSA") made = token_key::rsa(bytes_of(jwk, "n"), bytes_of(jwk, "e"));
-  if (kind == "EC" && curve == "P-256") made = token_key::p256(bytes_of(jwk, "x"), bytes_of(jwk, "y"));
-  if (kind == "OKP" && curve == "Ed25519") made = token_key::ed25519(bytes_of(jwk, "x"));
-  if (kind == "oct" && may_be_secret) {
-    auto secret = bytes_of(jwk, "k");
-    if (secret.size() < 32) return failure{ec::bad_config, "a secret in a JWK is shorter than 32 bytes", {}};
-    made = token_key::secret(std::move(secret));
-  }
+  auto made = material_of(jwk, may_be_secret);
   if (!made) return made;
   made->id = text_of(jwk, "kid");
   if (const auto named = text_of(jwk, "alg"); !named.empty()) {

@@ -304,7 +304,7 @@ steady_time ws_session::due(steady_time now) {
 }
 
 std::string& ws_session::out() {
-  if (filling_.capacity() < 64) filling_ = desk_.take_buffer();
+  if (filling_.empty() && filling_.capacity() < 64) filling_ = desk_.take_buffer();
   return filling_;
 }
 

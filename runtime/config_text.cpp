@@ -90,7 +90,7 @@ constexpr sv toml_head =
 
 constexpr sv page_head = R"(# Configuration
 
-<!-- Made from the option table in runtime/options.cpp. Change it there, then: DOORSTEP_WRITE_PAGES=1 build/dev/tests/runtime/runtime_config_test -->
+<!-- Made from the option tables in runtime/options.cpp and runtime/options_identity.cpp. Change them there, then: DOORSTEP_WRITE_PAGES=1 build/dev/tests/runtime/runtime_config_test -->
 
 Doorstep reads one TOML file. What is not in it has its default; `doorstep default-config` prints a file with every option, which is also
 [conf/doorstep.toml](../conf/doorstep.toml), and `doorstep check-config` says whether a file can be used.

@@ -5,6 +5,7 @@
 #include "runtime/digest.hpp"
 #include "runtime/event_rules.hpp"
 #include "runtime/json_text.hpp"
+#include "runtime/text_template.hpp"
 #include "runtime/utf8.hpp"
 
 #include <algorithm>
@@ -29,7 +30,8 @@ int hex_value(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-failure wrong(std::string_view attribute, std::string detail) { return {ec::malformed, std::move(detail), std::string(attribute)}; }
+/// What a producer wrote may be a megabyte, or no text at all.
+failure wrong(std::string_view attribute, std::string detail) { return malformed_event(std::string(attribute), std::move(detail)); }
 
 bool is_attribute_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || is_digit(c); });
@@ -110,6 +112,11 @@ std::optional<failure> take_payload(event& x, std::string_view payload) {
 }
 
 }  // namespace
+
+failure malformed_event(std::string field, std::string detail) {
+  constexpr std::size_t field_bytes_max = 64, detail_bytes_max = 256;
+  return {ec::malformed, attribute_text(std::move(detail), detail_bytes_max), attribute_text(std::move(field), field_bytes_max)};
+}
 
 std::string_view event::extension(std::string_view name) const {
   for (const auto& [key, value] : extensions)

@@ -12,7 +12,7 @@ namespace doorstep {
 
 namespace {
 
-failure wrong(std::string field, std::string detail) { return {ec::malformed, std::move(detail), std::move(field)}; }
+failure wrong(std::string field, std::string detail) { return malformed_event(std::move(field), std::move(detail)); }
 
 void append_member(std::string& out, std::string_view name, std::string_view text) {
   if (text.empty()) return;

@@ -23,6 +23,8 @@ private:
   bool has_specversion_ = false;
 };
 
+/// What is wrong with an event, in words that are short and text whatever the producer sent.
+failure malformed_event(std::string field, std::string detail);
 /// `*/json`, `*+json` or none: the data is JSON.
 bool is_json_content_type(std::string_view content_type);
 /// RFC 3339 date-time.

@@ -2,6 +2,8 @@
 // Log lines to stderr, as text or as one JSON object a line. The line is built here; spdlog stamps the time (UTC) and keeps lines whole. Any thread.
 #include "runtime/log.hpp"
 
+#include "runtime/utf8.hpp"
+
 #include <fmt/format.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
@@ -40,22 +42,28 @@ constexpr std::array<std::string_view, 5> level_columns{"DEBUG", "INFO ", "WARN 
 constexpr std::array<spdlog::level::level_enum, 5> spdlog_levels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err,
                                                                  spdlog::level::critical};
 
+/// What a line must not hold as such: it would end the line, or be obeyed by a terminal.
+constexpr bool is_unsafe(char32_t x) { return is_control(x) || x == 0x2028 || x == 0x2029; }
+
 void append_quoted(std::string& out, std::string_view value) {
   constexpr std::string_view digits = "0123456789abcdef";
   out += '"';
-  for (const char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
+  for (std::size_t at = 0; at < value.size();) {
+    const auto from = at;
+    char32_t point = 0;
+    if (!decode_utf8(value, at, point)) {
+      at = from + 1;
+      out += "\\ufffd";
+    } else if (point == '"' || point == '\\') {
       out += '\\';
-      out += c;
-    } else if (c == '\n') {
+      out += static_cast<char>(point);
+    } else if (point == '\n') {
       out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
+    } else if (is_unsafe(point)) {
+      out += "\\u";
+      for (const unsigned shift : {12U, 8U, 4U, 0U}) out += digits[(point >> shift) & 15];
     } else {
-      out += c;
+      out.append(value, from, at - from);
     }
   }
   out += '"';
@@ -63,8 +71,9 @@ void append_quoted(std::string& out, std::string_view value) {
 
 bool needs_quotes(std::string_view value) {
   if (value.empty()) return true;
-  for (const char c : value) {
-    if (static_cast<unsigned char>(c) <= 0x20 || c == '"' || c == '\\' || c == '=' || c == 0x7f) return true;
+  for (std::size_t at = 0; at < value.size();) {
+    char32_t point = 0;
+    if (!decode_utf8(value, at, point) || is_unsafe(point) || point == ' ' || point == '"' || point == '\\' || point == '=') return true;
   }
   return false;
 }

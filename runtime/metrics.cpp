@@ -145,7 +145,7 @@ struct metrics::impl {
   prometheus::Registry registry;
   std::mutex mutex;
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> labelled;
-  prometheus::Family<prometheus::Counter>* by_route = nullptr;
+  prometheus::Family<prometheus::Counter>*route_matches = nullptr, *route_messages = nullptr;
 
   gauge labelled_gauge(const std::string& name, const std::string& help, const prometheus::Labels& labels) {
     const std::lock_guard lock(mutex);
@@ -176,16 +176,26 @@ gauge metrics::partition_gauge(const std::string& name, const std::string& help,
   return impl_->labelled_gauge(name, help, {{"source", source}, {"topic", topic}, {"partition", std::to_string(partition)}});
 }
 
-counter metrics::route_counter(const std::string& rule) {
+metrics::route_counters metrics::of_route(const std::string& rule) {
   const std::lock_guard lock(impl_->mutex);
-  if (impl_->by_route == nullptr)
-    impl_->by_route = &prometheus::BuildCounter()
-                           .Name("doorstep_route_matches_total")
-                           .Help("Records and published events that a route matches, by its name.")
-                           .Register(impl_->registry);
-  counter out;
-  out.impl = &impl_->by_route->Add({{"route", rule}});
+  if (impl_->route_matches == nullptr) {
+    const auto family = [&](const char* name, const char* help) {
+      return &prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry);
+    };
+    impl_->route_matches = family("doorstep_route_matches_total", "Records and published events that a route matches, by its name.");
+    impl_->route_messages = family("doorstep_route_messages_total", "Messages that a route addressed, by its name: one a user or channel.");
+  }
+  route_counters out;
+  out.matches.impl = &impl_->route_matches->Add({{"route", rule}});
+  out.messages.impl = &impl_->route_messages->Add({{"route", rule}});
   return out;
+}
+
+void metrics::forget_route(const std::string& rule) {
+  const auto known = of_route(rule);
+  const std::lock_guard lock(impl_->mutex);
+  impl_->route_matches->Remove(static_cast<prometheus::Counter*>(known.matches.impl));
+  impl_->route_messages->Remove(static_cast<prometheus::Counter*>(known.messages.impl));
 }
 
 gauge metrics::shard_gauge(const std::string& name, const std::string& help, unsigned shard) {

@@ -73,8 +73,13 @@ public:
 
   /// A gauge with labels, made at first use: lag and credit a source partition.
   gauge partition_gauge(const std::string& name, const std::string& help, const std::string& source, const std::string& topic, int partition);
-  /// How many events a rule matched; the same name gives the same counter.
-  counter route_counter(const std::string& rule);
+  /// How many events a rule matched, and how many messages it made of them; the same name gives the same counters.
+  struct route_counters {
+    counter matches, messages;
+  };
+  route_counters of_route(const std::string& rule);
+  /// Those that of_route() gave are not to be used any more: the rules in force have none of this name.
+  void forget_route(const std::string& rule);
   gauge shard_gauge(const std::string& name, const std::string& help, unsigned shard);
 
   /// What does not work at the moment; the gauge doorstep_outage has a label for each part that ever failed.

@@ -235,7 +235,9 @@ constexpr option options[] = {
            "What keeps messages, cursors and dead letters: \"sqlite\" is one file, also the embedded log's; \"mongodb\" is a server."),
     text("store.path", in<&c::store, &store_config::path>, "The database file; its folder is made when it is missing.", check_present),
     secret(text("store.uri", in<&c::store, &store_config::uri>,
-                "MongoDB's connection string, mongodb://...; user, password and TLS are said in it. The timeouts below count, not those in it.")),
+                "MongoDB's connection string; user, password and TLS are said in it: "
+                "mongodb://user:p%40ss@host/?authSource=admin&tls=true&tlsCAFile=/etc/ca.pem. "
+                "The timeouts below count, not those in it.")),
     text("store.uri_file", in<&c::store, &store_config::uri_file>, "A file with that string instead."),
     text("store.database", in<&c::store, &store_config::database>, "The database in MongoDB; one for each log.", check_database),
     count("store.connections_max", in<&c::store, &store_config::connections_max>, 2, 1000,

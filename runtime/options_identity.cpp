@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows of the option table that say who may come in, how much of it, and behind which certificates. Pure, any thread.
+#include "runtime/address.hpp"
 #include "runtime/api_key.hpp"
 #include "runtime/option_rows.hpp"
 
@@ -60,9 +61,15 @@ std::string check_header(sv text) {
 
 std::string check_cookie(sv text) { return text.empty() ? "" : check_header(text); }
 
+/// Ids of all kinds obey the same rule.
+std::string check_id(sv text) {
+  const auto to = address::user(text);
+  return to ? "" : "cannot be: " + to.error().detail;
+}
+
 std::string check_denied(sv text) {
   for (const sv kind : {"user:", "role:", "group:"})
-    if (text.starts_with(kind) && text.size() > kind.size()) return "";
+    if (text.starts_with(kind)) return check_id(text.substr(kind.size()));
   return "is none of \"user:NAME\", \"role:NAME\", \"group:NAME\"";
 }
 
@@ -132,7 +139,7 @@ constexpr option options[] = {
           "Unused tickets at a time; more are refused with 429. A user has 16 of them at most."),
     boolean("auth.anonymous", in<&c::auth, &auth_config::anonymous>,
             "Clients without any token may connect, each as a user of its own, \"anonymous-\" and a random text."),
-    texts("auth.anonymous_roles", in<&c::auth, &auth_config::anonymous_roles>, "The roles they have.", check_present),
+    texts("auth.anonymous_roles", in<&c::auth, &auth_config::anonymous_roles>, "The roles they have.", check_id),
     texts("auth.deny", in<&c::auth, &auth_config::deny>, "Who is refused whatever the token says: \"user:NAME\", \"role:NAME\", \"group:NAME\".",
           check_denied),
     text("auth.hook_url", in<&c::auth, &auth_config::hook_url>,

@@ -210,13 +210,13 @@ problem add_deliveries(const route_table& table, const route& rule, const route_
   drop(to, except);
   if (to.empty()) return std::nullopt;
   const auto terms = terms_of(rule, values);
-  const auto first = static_cast<std::uint32_t>(out.variants.size());
-  out.variants.push_back({rule.render ? rendered(*rule.render, table, *x.what, values) : x.what, terms});
+  const auto first = static_cast<std::uint32_t>(out.variants.size()), number = static_cast<std::uint32_t>(&rule - table.rules.data());
+  out.variants.push_back({rule.render ? rendered(*rule.render, table, *x.what, values) : x.what, terms, number});
   const auto variant_of = [&](const address& who) {
     if (rule.role_renders.empty() || who.kind() != "role") return first;
     for (std::size_t i = 0; i < rule.role_renders.size(); ++i) {
       if (who.id() != rule.role_renders[i].first) continue;
-      out.variants.push_back({rendered(rule.role_renders[i].second, table, *x.what, values), terms});
+      out.variants.push_back({rendered(rule.role_renders[i].second, table, *x.what, values), terms, number});
       return static_cast<std::uint32_t>(out.variants.size() - 1);
     }
     return first;

@@ -71,8 +71,10 @@ struct route_input {
 
 /// What some recipients get; made once, however many they are.
 struct route_variant {
+  static constexpr std::uint32_t no_rule = UINT32_MAX;
   std::shared_ptr<const event> what;
   std::shared_ptr<const delivery_terms> terms;
+  std::uint32_t rule = no_rule;  ///< whose it is
 };
 struct route_delivery {
   address to;

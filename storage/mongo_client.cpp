@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -70,6 +71,29 @@ std::optional<std::vector<bool>> duplicates_only(const bson_t& reply, std::size_
   return found;
 }
 
+/// What to look at where a server is there and does not let us in; null where it is away.
+const char* advice(const bson_error_t& why) {
+  constexpr std::uint32_t unauthorized = 13, authentication_failed = 18;
+  const std::string_view text(why.message);
+  const auto says = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+  if (why.code == unauthorized || why.code == authentication_failed ||
+      (why.domain == MONGOC_ERROR_CLIENT && why.code == MONGOC_ERROR_CLIENT_AUTHENTICATE) || (why.domain == MONGOC_ERROR_SCRAM))
+    return "look at user and password in store.uri: what is not a letter or digit is percent-encoded there, authSource names the database that has "
+           "the user";
+  if (says("TLS handshake failed"))
+    return "look at the certificates: tlsCAFile in store.uri names the file with the authority of the server's, whose name is the host there";
+  return nullptr;
+}
+
+/// The driver only says that something is wrong with them.
+std::optional<std::string> unreadable_file(const mongoc_uri_t* uri) {
+  for (const char* option : {"tlsCAFile", "tlsCertificateKeyFile"}) {
+    const char* const path = mongoc_uri_get_option_as_utf8(uri, option, nullptr);
+    if (path != nullptr && !std::ifstream(path)) return std::string(option) + " " + path + " cannot be read";
+  }
+  return std::nullopt;
+}
+
 failure bad_uri(const std::string& why) { return {ec::bad_config, "store.uri cannot be used: " + why, "store.uri"}; }
 
 }  // namespace
@@ -91,6 +115,7 @@ result<std::shared_ptr<mongo_pool>> mongo_pool::open(const store_config& options
   bson_error_t why{};
   const handle<mongoc_uri_t> uri(mongoc_uri_new_with_error(options.uri.c_str(), &why));
   if (!uri) return bad_uri(why.message);
+  if (auto fault = unreadable_file(uri.get())) return bad_uri(*fault);
   mongoc_uri_set_option_as_int32(uri.get(), MONGOC_URI_SERVERSELECTIONTIMEOUTMS, as_ms(options.selection_timeout));
   mongoc_uri_set_option_as_int32(uri.get(), MONGOC_URI_CONNECTTIMEOUTMS, as_ms(options.connect_timeout));
   mongoc_uri_set_option_as_int32(uri.get(), MONGOC_URI_SOCKETTIMEOUTMS, as_ms(options.socket_timeout));
@@ -115,8 +140,16 @@ struct mongo_connection::impl {
   impl& operator=(const impl&) = delete;
 
   mongoc_collection_t* at(mongo_collection x) const { return collections[static_cast<std::size_t>(x)].get(); }
+  /// The field says which option to look at, where it is one.
   failure failed(const bson_error_t& why) const {
-    return {ec::unavailable, "MongoDB, database " + pool->options().database + ": " + why.message + " (" + std::to_string(why.code) + ")", {}};
+    failure out{ec::unavailable, "MongoDB, database " + pool->options().database + ": " + why.message + " (" + std::to_string(why.code) + ")", {}};
+    if (const char* const more = advice(why)) {
+      out.detail.append("; ").append(more);
+      out.field = "store.uri";
+    } else if (why.domain == MONGOC_ERROR_SERVER_SELECTION && !mongoc_uri_get_tls(mongoc_client_get_uri(client))) {
+      out.detail += "; where it wants TLS, store.uri has to say tls=true";
+    }
+    return out;
   }
   result<void> each(mongoc_cursor_t* cursor, const std::function<result<void>(const bson_in&)>& take) const;
   result<mongo_bulk_counts> write_bulk(mongoc_collection_t* to, std::vector<const mongo_operation*> left) const;

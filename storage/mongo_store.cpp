@@ -266,6 +266,11 @@ void mongo_store::stop_reading() { impl_->reads_stopped = true; }
 
 void mongo_store::stop() { impl_->stop(); }
 
+result<void> check_mongo_uri(const store_config& options) {
+  if (auto pool = mongo_pool::open(options); !pool) return pool.error();
+  return {};
+}
+
 result<std::unique_ptr<message_store>> open_mongo_store(const config& options, const log_identity& log, metrics& counts) {
   if (options.log.record_bytes_max > record_bytes_limit)
     return failure{ec::bad_config,
@@ -278,7 +283,11 @@ result<std::unique_ptr<message_store>> open_mongo_store(const config& options, c
     mongo_connection at(*pool);
     return prepare_mongo(at, log, acks_by_device(options.delivery));
   }();
-  if (!prepared) return prepared.error();
+  if (!prepared) {
+    auto why = prepared.error();
+    if (why.code == ec::unavailable && why.field == "store.uri") why.code = ec::bad_config;  // to try again would help nobody
+    return why;
+  }
   counts.dead_letters.set(static_cast<double>(prepared->dead_letters));
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
   log_line(log_level::info, "store", "opened")

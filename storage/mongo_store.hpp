@@ -39,6 +39,9 @@ private:
   const std::unique_ptr<impl> impl_;
 };
 
+/// Whether the driver can use store.uri; connects to nobody.
+result<void> check_mongo_uri(const store_config& options);
+
 /// Connects, sees to the indexes and checks that the store is this log's; see prepare_mongo() for what it refuses.
 result<std::unique_ptr<message_store>> open_mongo_store(const config& options, const log_identity& log, metrics& counts);
 

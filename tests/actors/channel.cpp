@@ -52,6 +52,14 @@ protected:
     say(x, client::ack{request, {{address::parse(to).value(), seq}}, std::move(ids)});
   }
   void ack_ids(client_device& x, std::vector<std::string> ids, request_id request = 5) { say(x, client::ack{request, {}, std::move(ids)}); }
+  /// It fails by a push, and is made anew.
+  void fail_mailbox_of(client_device& x) {
+    const auto before = counts_.actor_restarts.value();
+    x.seen->poison = {"poison"};
+    send("own", "poison");
+    x.seen->poison = {};
+    ASSERT_EQ(counts_.actor_restarts.value(), before + 1);
+  }
   cursor_record record(const std::string& channel, const std::string& user) const {
     return store_.record_of(reader_key(address::parse(channel).value(), user));
   }
@@ -81,6 +89,9 @@ to = ["user:{/data/who}", "role:admin", "role:viewer"]
 render.data = "none"
 [routes.render.role.admin]
 data = ["/data/price"]
+[[routes]]
+match.type = "own"
+to = "user:{/data/who}"
 [[routes]]
 match.type = "everybody"
 to = "all"
@@ -208,6 +219,47 @@ TEST_F(channel_test, an_ack_that_waits_for_a_channel_which_is_left_is_refused_an
   EXPECT_EQ(ann.seen->errors[0].id, 5U);
   EXPECT_EQ(ann.seen->errors[0].what.code, ec::unavailable);
   store_.fail_with(std::nullopt);
+}
+
+TEST_F(channel_test, a_receipt_that_waits_when_the_mailbox_fails_is_sent_all_the_same) {
+  auto& bob = come("bob");
+  send("sold", "1");
+  ASSERT_EQ(bob.seen->pushes.size(), 1U);
+  ack(bob, "user:bob", bob.seen->pushes[0].what->seq, {}, 0);
+  pass(options_.delivery.ack_linger);
+  ASSERT_TRUE(store_.record_of(address::user("bob").value()).acked.is_acked(bob.seen->pushes[0].what->seq));
+  ASSERT_THAT(bob.seen->receipts, IsEmpty()) << "it waits for a frame to ride on";
+  // Without a message that would be pushed again, and take the receipt along.
+  caf::anon_send_exit(boxes().at(0), caf::exit_reason::unhandled_exception);
+  settle();
+  ASSERT_EQ(counts_.actor_restarts.value(), 1);
+  ASSERT_THAT(bob.seen->receipts, IsEmpty());
+  pass(options_.delivery.receipt_delay);
+  ASSERT_EQ(bob.seen->receipts.size(), 1U);
+  EXPECT_EQ(bob.seen->receipts[0].up_to[0].first.text(), "user:bob");
+}
+
+TEST_F(channel_test, acks_that_a_failed_mailbox_was_to_answer_take_no_place_from_later_ones) {
+  auto& bob = come("bob", {"admin"});
+  send("sold", "1");
+  ASSERT_EQ(bob.seen->pushes.size(), 2U);
+  const auto& own = bob.seen->pushes[0].what->to.is_user() ? bob.seen->pushes[0] : bob.seen->pushes[1];
+  const auto id = own.what->id;
+  store_.fail_with(failure{ec::unavailable, "no disk", {}});
+  for (request_id i = 0; i < memberships::acks_max; ++i) ack_ids(bob, {id}, 1000 + i);
+  EXPECT_THAT(bob.seen->receipts, IsEmpty());
+  ASSERT_THAT(bob.seen->errors, IsEmpty());
+  ack_ids(bob, {id}, 7);
+  ASSERT_EQ(bob.seen->errors.size(), 1U);
+  EXPECT_EQ(bob.seen->errors[0].what.code, ec::queue_full);
+  fail_mailbox_of(bob);
+  store_.fail_with(std::nullopt);
+  for (int i = 0; i < 4; ++i) pass(milliseconds{500});
+  ack_ids(bob, {id}, 8);
+  pass(milliseconds{500});
+  EXPECT_EQ(bob.seen->errors.size(), 1U) << "there is room again";
+  ASSERT_FALSE(bob.seen->receipts.empty());
+  EXPECT_EQ(bob.seen->receipts.back().id, 8U);
 }
 
 TEST_F(channel_test, while_the_store_is_away_a_session_is_greeted_without_the_channels_that_cannot_be_read) {

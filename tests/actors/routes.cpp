@@ -93,8 +93,8 @@ TEST_F(routes_test, records_and_published_events_go_by_the_same_rules) {
   EXPECT_EQ(got[0]->what->extension("title"), "Order 7");
   EXPECT_EQ(got[1]->what->extension("title"), "Order 8");
   EXPECT_EQ(counts_.unmatched.value(), 1);
-  EXPECT_EQ(counts_.route_counter("route 1").value(), 2);
-  EXPECT_EQ(counts_.route_counter("route 2").value(), 0);
+  EXPECT_EQ(counts_.of_route("route 1").matches.value(), 2);
+  EXPECT_EQ(counts_.of_route("route 2").matches.value(), 0);
 }
 
 TEST_F(routes_test, how_a_rule_has_it_delivered_reaches_the_log_and_counts_before_what_the_event_asks_for) {

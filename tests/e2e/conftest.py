@@ -2,7 +2,7 @@
 """Fixtures of the end-to-end tests."""
 import pytest
 
-from support.kafka import Kafka
+from support.kafka import Kafka, OwnKafka
 from support.mongodb import MongoDB
 from support.server import BINARY, Doorstep
 
@@ -32,6 +32,7 @@ def doorstep(tmp_path):
 def kafka():
     return Kafka()
 
+
 @pytest.fixture(params=["sqlite", "mongodb"])
 def store(request, tmp_path):
     """Options of a server with each of the stores beside, or with, the embedded log."""
@@ -41,3 +42,10 @@ def store(request, tmp_path):
     server = MongoDB(tmp_path / "mongodb")
     yield server.options()
     server.script("stop")
+
+
+@pytest.fixture
+def own_kafka(tmp_path):
+    broker = OwnKafka(tmp_path / "kafka")
+    yield broker
+    broker.script("stop")

@@ -78,6 +78,47 @@ def test_keys_are_exchanged_by_a_reload_and_a_bad_file_changes_nothing(doorstep,
     assert "audit reload who=SIGHUP" in server.log_path.read_text()
 
 
+def test_a_reload_is_taken_whole_or_not_at_all(doorstep, tmp_path):
+    """Rules that are right beside keys that are not, and the other way round: both stay as they were, by POST and by SIGHUP."""
+    (old, old_line), (new, new_line) = gen_key("--scope", "admin", "--name", "old"), gen_key("--scope", "admin", "--name", "new")
+    file = tmp_path / "keys"
+    to = '[[routes]]\nto = "user:{}"\n'
+    server = doorstep({"internal.api_keys_file": str(file)}, start=False)
+
+    def config(keys, routes, deny=()):
+        file.write_text(keys + "\n")
+        server.routes = routes
+        server.options["auth.deny"] = list(deny)
+        server.write_config()
+
+    def state(number):
+        sent = server.post_events({"specversion": "1.0", "id": str(number), "source": "/e2e", "type": "t"})
+        assert sent.status == 202
+        went = [user for user in ("ann", "ben") if server.get(f"/v1/mailboxes/{user}").json()["owed"] > seen[user]]
+        for user in went:
+            seen[user] += 1
+        return went, asked(server, new, "GET", "/v1/actors"), run(knock(server, make_token("mallory")))[0]
+
+    config(old_line, to.format("ann"))
+    server.start()
+    seen = {"ann": 0, "ben": 0}
+    before = (["ann"], 401, "connected")
+    assert state(1) == before
+    for number, (keys, routes, words) in enumerate(((new_line, to.format("{/data/x"), "placeholder"), ("admin sha256:beef new", to.format("ben"), "sha256"),
+                                                    (new_line, to.format("ben") + "match.type = 7\n", "match"))):
+        config(keys, routes, ["user:mallory"])
+        reply = server.request("POST", "/v1/admin/reload")
+        assert reply.status == 422 and words in reply.json()["detail"], reply.body
+        assert state(10 + number) == before
+        count = server.log_path.read_text().count("reload-refused")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: server.log_path.read_text().count("reload-refused") == count + 1)
+        assert state(20 + number) == before
+    config(f"{old_line}\n{new_line}", to.format("ben"), ["user:mallory"])
+    assert server.request("POST", "/v1/admin/reload").status == 200
+    assert state(30) == (["ben"], 200, 3503)
+
+
 def test_a_secret_and_the_deny_list_are_exchanged_by_a_reload(doorstep):
     server = doorstep()
     other = "another-secret-that-has-more-than-32-bytes"
@@ -155,6 +196,20 @@ def test_who_is_denied_stays_out_for_that_long_and_a_refresh_that_takes_a_role_c
         status, body = disconnect(server, **what)
         assert (status, body.get("field")) == (400, field), what
     assert server.request("POST", "/v1/admin/disconnect", "x").status == 400
+
+
+def test_anonymous_users_are_found_by_each_of_their_roles_in_whatever_order_those_are_written(doorstep):
+    roles = ["viewer", "guest", "admin", "viewer", "basic"]
+    server = doorstep({"auth.anonymous": True, "auth.anonymous_roles": roles})
+
+    async def scenario():
+        for role in sorted(set(roles)):
+            what, found, tab = await knock(server)
+            assert what == "connected" and found["user"].startswith("anonymous-")
+            assert await in_thread(lambda name=role: disconnect(server, role=name)) == (200, {"disconnected": 1}), role
+            assert (await ending(tab))[0] == 3008
+
+    run(scenario())
 
 
 def test_a_wrong_key_in_the_configuration_is_found_before_the_start(doorstep, tmp_path):

@@ -145,3 +145,59 @@ def test_a_slow_server_holds_up_nobody_but_those_whose_key_it_has(doorstep, web)
     began = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - began < 3, "a fetch that hangs must not hold up the stop"
+
+
+def test_keys_under_each_others_names_let_nobody_in_and_the_right_ones_do_again(doorstep, web):
+    one, two, elliptic = Key("RS256", "1"), Key("RS256", "2"), Key("ES256", "3")
+    publishes(web, one, two)
+    server = doorstep(options(web.url, **{"auth.jwks_refresh": "100ms"}))
+
+    async def come_in():
+        return [(await knock(server, key.token("alice")))[0] for key in (one, two)]
+
+    def seen_by_the_server():
+        before = len(web.asked)
+        wait_for(lambda: len(web.asked) > before + 1)
+
+    assert run(come_in()) == ["connected", "connected"]
+    publishes(web, two.jwk(kid="1"), one.jwk(kid="2"))
+    seen_by_the_server()
+    assert run(come_in()) == [3500, 3500]
+    # Of one name twice, each is tried; a key of another kind under the name is no key for this algorithm.
+    publishes(web, two.jwk(kid="1"), one, elliptic.jwk(kid="1"))
+    seen_by_the_server()
+    assert run(come_in()) == ["connected", 3500]
+    publishes(web, elliptic.jwk(kid="1"), elliptic.jwk(kid="2"))
+    seen_by_the_server()
+    assert run(come_in()) == [3500, 3500]
+    # A key that says that it is for another algorithm is for that one only.
+    publishes(web, one.jwk(alg="RS512"), two)
+    seen_by_the_server()
+    assert run(come_in()) == [3500, "connected"]
+    publishes(web, one, two)
+    seen_by_the_server()
+    assert run(come_in()) == ["connected", "connected"]
+
+
+def test_an_answer_that_is_cut_off_or_drips_changes_nothing_and_its_content_type_does_not_count(doorstep, web):
+    key, next_one = Key("EdDSA", "1"), Key("EdDSA", "2")
+    publishes(web, key)
+    web.content_type = "text/html"
+    server = doorstep(options(web.url))
+
+    async def comes_in(who):
+        return (await knock(server, who.token("alice")))[0]
+
+    async def comes_in_at_once(who):
+        began = time.monotonic()
+        return await comes_in(who) == "connected" and time.monotonic() - began < 0.4  # of the 0.5 s that a fetch may take
+
+    assert run(comes_in(key)) == "connected"
+    publishes(web, next_one)
+    for name, value in (("cut", 20), ("pace", 0.05)):
+        setattr(web, name, value)
+        wait_for(lambda: run(comes_in(next_one)) == 3007)
+        assert run(comes_in_at_once(key)), name
+        setattr(web, name, 0)
+    time.sleep(0.2)
+    wait_for(lambda: run(comes_in(next_one)) == "connected")

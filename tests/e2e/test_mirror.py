@@ -8,18 +8,10 @@ import time
 import pytest
 
 from support.client import Tab, in_thread, run
-from support.kafka import OwnKafka
 from support.server import make_event
 from test_dead_letters import GIVES_UP
 
 PAST = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=1)).isoformat()
-
-
-@pytest.fixture
-def own_kafka(tmp_path):
-    broker = OwnKafka(tmp_path / "kafka")
-    yield broker
-    broker.script("stop")
 
 
 def mirrored(broker, topic, ids, timeout=60):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One-time tickets: from a producer's key or a user's token to a URL that is good once."""
+import asyncio
 import http.client
 import json
 import time
@@ -91,3 +92,21 @@ def test_unused_tickets_are_few_and_one_more_is_refused_until_they_are_over(door
     assert [ticket_for(server, user="bob").status for _ in range(3)] == [201] * 2 + [429]
     time.sleep(0.6)
     assert ticket_for(server, user="alice").status == 201
+
+
+def test_of_many_that_show_one_ticket_at_once_one_comes_in_and_its_session_ends_when_it_was_said(doorstep):
+    server = doorstep({"runtime.lanes": 4, "auth.leeway": "0s"})
+
+    async def scenario():
+        for _ in range(5):
+            ends = int(time.time()) + 3
+            ticket = ticket_for(server, user="alice", expires_at=ends).json()["ticket"]
+            came = await asyncio.gather(*(knock(server, path=at(ticket)) for _ in range(16)))
+            assert sorted(str(what) for what, _, _ in came) == ["3500"] * 15 + ["connected"]
+            [(_, found, tab)] = [x for x in came if x[0] == "connected"]
+            assert found["expires_at"] == ends
+        assert (await ending(tab))[0] == 3003
+        assert time.time() >= ends
+
+    run(scenario())
+    assert server.metrics()["doorstep_tickets_refused_total"] == 5 * 15

@@ -137,6 +137,31 @@ def test_the_internal_port_asks_for_a_certificate_which_may_stand_for_a_key(door
     assert out.returncode == 0 and "dead_letters" in out.stdout, out.stderr
 
 
+def test_the_internal_port_takes_another_certificate_and_another_authority_of_clients_by_a_reload(doorstep, tmp_path, authority):
+    other = Authority(tmp_path / "other")
+    files = {name: tmp_path / name for name in ("own.crt", "own.key", "clients.pem")}
+
+    def install(of, name, clients):
+        for source, target in zip((*of.issue(name), clients.certificate), files.values()):
+            target.write_bytes(source.read_bytes())
+
+    install(authority, "first", authority)
+    server = doorstep({"internal.tls_certificate": str(files["own.crt"]), "internal.tls_key": str(files["own.key"]), "internal.tls_client_ca": str(files["clients.pem"]),
+                       "internal.tls_clients": ["admin ops"]}, start=False)
+    server.start(wait=False)
+    old, new = (["--cert", issued[0], "--key", issued[1]] for issued in (authority.issue("ops"), other.issue("ops")))
+    wait_for(lambda: curl(server, authority, "/health/ready", *old)[0] == 200)
+    assert curl(server, authority, "/v1/actors", *new)[0] == 0
+    # What cannot be used changes nothing.
+    files["clients.pem"].write_text("no certificate")
+    assert curl(server, authority, "/v1/admin/reload", *old, "-X", "POST")[0] == 422
+    assert curl(server, authority, "/v1/actors", *old)[0] == 200
+    install(other, "second", other)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: curl(server, other, "/v1/actors", *new)[0] == 200)
+    assert curl(server, other, "/v1/actors", *old)[0] == 0 and curl(server, authority, "/v1/actors", *new)[0] == 0
+
+
 def test_certificates_that_cannot_be_used_are_said_before_the_start(doorstep, tmp_path, authority):
     certificate, _ = authority.issue("one")
     _, key = authority.issue("two")

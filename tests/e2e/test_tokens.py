@@ -112,6 +112,26 @@ def test_a_session_ends_with_its_token_unless_a_newer_one_comes(doorstep):
     run(scenario())
 
 
+def test_claims_and_leeway_are_what_the_configuration_says(doorstep):
+    server = doorstep({"auth.user_claim": "/app/uid", "auth.roles_claim": "/realm_access/roles", "auth.groups_claim": "teams", "auth.leeway": "30s", "auth.algorithms": ["HS256"]}, start=False)
+    server.routes = '[[routes]]\nto = ["role:admin", "group:eu"]\n'
+    server.start()
+    now = int(time.time())
+    claims = {"app": {"uid": "alice"}, "realm_access": {"roles": ["admin", "viewer"]}, "teams": "eu, us"}
+
+    async def scenario():
+        what, found, _ = await knock(server, make_token("somebody", **claims))
+        assert (what, found["user"]) == ("connected", "alice") and set(found["addresses"]) == {"user:alice", "role:admin", "role:viewer", "group:eu", "group:us"}
+        for more, code in (({"expires_in": -10}, "connected"), ({"expires_in": -60}, 3500), ({"nbf": now + 10}, "connected"), ({"nbf": now + 60}, 3500), ({"app": {}}, 3500), ({"app": {"uid": 7}}, 3500),
+                           ({"realm_access": {"roles": {"admin": True}}}, 3500), ({"teams": ["eu", 7]}, 3500), ({"exp": "soon"}, 3500), ({"exp": 1e300}, 3500), ({"nbf": -1}, 3500),
+                           ({"teams": [f"t{n}" for n in range(257)]}, 3500), ({"realm_access": None, "teams": None}, "connected")):
+            assert (await knock(server, make_token("somebody", **(claims | more))))[0] == code, more
+        assert (await knock(server, make_token("alice")))[0] == 3500, "its user stands elsewhere"
+        assert (await knock(server, hmac_token("x", SECRET.encode(), "HS384", **claims)))[0] == 3500, "not among auth.algorithms"
+
+    run(scenario())
+
+
 def test_a_cookie_counts_with_an_allowed_origin_only(doorstep):
     server = doorstep({"auth.cookie": "session", "http.origins": ["https://app.example"]})
     token = make_token("alice")

@@ -63,6 +63,7 @@ public:
     }
     void refreshed(request_id id, identity who) override {
       note("refreshed " + who.user);
+      if (door_.on_refreshed) door_.on_refreshed();
       who_->send({server::done{id}});
     }
     void closed() override {
@@ -88,6 +89,7 @@ public:
   loop* home = nullptr;
   std::atomic<bool> drains{false};
   std::function<void(std::shared_ptr<connection>, loop&)> on_connected;
+  std::function<void()> on_refreshed;
 };
 
 class fake_intake final : public intake {

@@ -2,6 +2,8 @@
 // A doorstep.v1 connection as the wire shows it: getting in, staying in, and each way out.
 #include "server_fixture.hpp"
 
+#include <future>
+
 namespace doorstep::testing_net {
 namespace {
 
@@ -261,6 +263,34 @@ TEST_F(ws_session_test, closes_with_3003_when_the_token_expires_and_not_when_it_
   EXPECT_THAT(goes.hear_close(), StartsWith("3003: "));
   stays.say(R"({"id":5,"ping":{}})");
   EXPECT_EQ(stays.hear().text, R"({"id":5,"pong":{}})");
+}
+
+TEST_F(ws_session_test, a_refresh_that_was_judged_before_a_denial_ends_the_session_all_the_same) {
+  door.home = &second;  // the internal port is on the first loop
+  door.on_refreshed = [this] { EXPECT_EQ(post("", R"({"user":"alice","deny_for":"1h"})", "key-number-one-01", "/v1/admin/disconnect").status, 200); };
+  start();
+  const auto x = connected();
+  x->say(R"({"id":4,"refresh":{"token":")" + token("alice") + "\"}}");
+  EXPECT_THAT(x->hear_close(), StartsWith("3503: "));
+  EXPECT_TRUE(door.said.wait_for("refreshed alice"));
+  EXPECT_TRUE(door.said.wait_for("closed"));
+}
+
+TEST_F(ws_session_test, short_things_of_one_turn_all_arrive_also_when_no_buffer_is_to_spare) {
+  std::vector<std::shared_ptr<connection>> who;  // of the first loop
+  door.home = &first;
+  door.on_connected = [&](const std::shared_ptr<connection>& x, loop&) { who.push_back(x); };
+  start();
+  const auto a = connected("alice"), b = connected("bob");
+  std::promise<void> done;
+  first.post([&] {
+    for (const auto& x : who)
+      for (request_id id = 1; id <= 3; ++id) x->send({server::pong{id}});
+    who.clear();
+    done.set_value();
+  });
+  done.get_future().wait();
+  for (const auto* x : {&a, &b}) EXPECT_EQ((*x)->hear().text, "{\"id\":1,\"pong\":{}}\n{\"id\":2,\"pong\":{}}\n{\"id\":3,\"pong\":{}}");
 }
 
 TEST_F(ws_session_test, tells_the_client_why_and_when_to_come_back) {

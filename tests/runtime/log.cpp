@@ -62,6 +62,28 @@ TEST(log, values_that_would_break_the_line_are_quoted) {
       << line;
 }
 
+TEST(log, what_is_no_text_or_steers_a_terminal_is_written_as_what_it_is) {
+  const std::pair<std::string, std::string> table[] = {
+      {"a\xff", "\"a\\ufffd\""},
+      {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
+      {"caf\xc3", "\"caf\\ufffd\""},
+      {"\xc2\x85x", "\"\\u0085x\""},
+      {"\xc2\x9b"
+       "31m",
+       "\"\\u009b31m\""},
+      {"\xe2\x80\xa8", "\"\\u2028\""},
+      {"\x7f", "\"\\u007f\""},
+      {"caf\xc3\xa9", "caf\xc3\xa9"},
+      {"\xf0\x9f\x9a\x80", "\xf0\x9f\x9a\x80"},
+  };
+  for (const auto& [value, text] : table) {
+    EXPECT_THAT(written("info", "text", [&] { log_line(log_level::info, "c", "e").with("k", value); }), testing::EndsWith(" k=" + text + "\n"));
+    const auto line = written("info", "json", [&] { log_line(log_level::info, "c", "e").with("k", value); });
+    boost::system::error_code error;
+    EXPECT_TRUE(boost::json::parse(line, error).is_object()) << line;
+  }
+}
+
 TEST(log, a_json_line_is_one_object_with_typed_values) {
   const auto line = written("info", "json", [] {
     log_line(log_level::error, "kafka", "broker-away")

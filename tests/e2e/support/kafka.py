@@ -19,7 +19,6 @@ STRUCTURED = "content-type=application/cloudevents+json; charset=utf-8"
 class Kafka:
     def __init__(self, address=None):
         self.address = address or os.environ.get("DOORSTEP_TEST_KAFKA", "")
-        self.folder = os.environ.get("DOORSTEP_TEST_KAFKA_DIR", "")
         if not self.address:
             say = pytest.fail if os.environ.get("DOORSTEP_REQUIRE_PEERS") == "1" else pytest.skip
             say("no Kafka broker: DOORSTEP_TEST_KAFKA is not set, and scripts/kafka could not start one")

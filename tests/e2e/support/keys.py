@@ -83,7 +83,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.key, self.certificate = folder / f"{name}.key", folder / f"{name}.pem"
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", self.key, "-out", self.certificate,
-                     "-days", "2", "-subj", f"/CN={name}")
+                     "-days", "2", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python 3.13 insists
 
     def openssl(self, *arguments):
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
@@ -92,7 +92,7 @@ class Authority:
         """@returns the files of a certificate and its key."""
         key, request, certificate, extensions = (self.folder / f"{name}.{kind}" for kind in ("key", "csr", "crt", "ext"))
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        extensions.write_text(f"subjectAltName={alternative}\n")
+        extensions.write_text(f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\n")
         self.openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial", "-out", certificate, "-days", "2",
                      "-extfile", extensions)
         return certificate, key

@@ -12,6 +12,9 @@ class Web:
     def __init__(self, answer=None, port=0):
         self.answer = answer or (lambda body: (200, {}))
         self.delay = 0
+        self.content_type = "application/json"
+        self.pace = 0          # seconds between one byte and the next
+        self.cut = 0           # bytes of the body that are promised and never sent
         self.asked = []
         outer = self
 
@@ -27,10 +30,15 @@ class Web:
                 data = what if isinstance(what, bytes) else (what if isinstance(what, str) else json.dumps(what)).encode()
                 try:
                     self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Type", outer.content_type)
                     self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
-                    self.wfile.write(data)
+                    if outer.cut:
+                        self.close_connection = True
+                        data = data[:-outer.cut]
+                    for at in range(0, len(data), 1 if outer.pace else max(len(data), 1)):
+                        time.sleep(outer.pace)
+                        self.wfile.write(data[at:at + 1] if outer.pace else data)
                 except OSError:
                     self.close_connection = True  # whoever asked has given up
 
