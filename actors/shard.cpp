@@ -40,6 +40,7 @@ public:
   void open() {
     state_.next_offset = state_.saved_offset = state_.birth.from_offset;
     state_.takeover = log_end();
+    state_.channels.log_read_at = parts_.log.end_offset(state_.birth.id);
     log_line(log_level::debug, "shard", "opened").with("shard", number()).with("from", state_.next_offset).with("end", state_.takeover.value);
     auto from = state_.next_offset;
     for (const auto& x : std::exchange(state_.birth.origins, {})) {
@@ -84,6 +85,7 @@ public:
     deliver_outgoing();
     state_.records += batch.records.size();
     state_.next_offset = std::max(state_.next_offset, batch.next_offset);
+    if (state_.next_offset >= state_.channels.log_read_at) let_readers_in();
     state_.withheld += batch.records.size();
     grant_on();
     if (!state_.dead.empty() || !state_.unsaved.empty())
@@ -164,6 +166,7 @@ public:
       return;
     }
     auto* entry = state_.channels.find(x.channel);
+    if (entry == nullptr && state_.next_offset < state_.channels.log_read_at) return ring_in(state_.channels.make_wait(x, self_->clock().now()));
     if (entry == nullptr) entry = &open_channel(x.channel);
     ++entry->sent;
     self_->send(entry->who, x);
@@ -216,6 +219,7 @@ public:
     for (auto& [box, entry] : state_.boxes)
       if (entry.box) self_->send(entry.box, drain{});
     for (const auto& [of, entry] : state_.channels.all()) self_->send(entry.who, drain{});
+    let_readers_in();
     save();
     finish_drain();
   }
@@ -224,10 +228,16 @@ public:
     state_.rings = false;
     save();
     grant_on();
+    if (const auto left = state_.channels.still_wait(self_->clock().now())) return ring_in(*left);
+    let_readers_in();
   }
 
 private:
   bool judges_itself() const { return !parts_.log.judges_duplicates(); }
+
+  void let_readers_in() {
+    for (const auto& x : state_.channels.take_waiting()) hand_on(x);
+  }
 
   /// What has changed of the origins since the position that was stored last.
   std::vector<origin_position> changed_origins() {
@@ -475,17 +485,7 @@ shard_actor::behavior_type shard(shard_self* self, const services* parts, shard_
         return mailbox_report{};
       },
       [=](const look_at_reader& x) { return readers_of(self, x); },
-      [=](look) -> caf::result<actor_report> {
-        auto& state = self->state;
-        actor_report x{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(),
-                       {}};
-        x.numbers = {{"mailboxes", state.boxes.size()},
-                     {"records", state.records},
-                     {"next_offset", state.next_offset},
-                     {"saved_offset", state.saved_offset},
-                     {"stopped", parts->log.why_stopped(state.birth.id).empty() ? 0 : 1}};
-        return with_channels(self, std::move(x));
-      },
+      [=](look) { return report_of(self, *parts); },
   };
 }
 

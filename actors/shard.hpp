@@ -65,7 +65,7 @@ struct shard_state {
 using shard_self = caf::stateful_actor<shard_state, on_lane<shard_actor::base>>;
 
 /// The report of a SHARD with those of its channels below it.
-caf::result<actor_report> with_channels(shard_self* self, actor_report own);
+caf::result<actor_report> report_of(shard_self* self, const services& parts);
 /// How a user stands in those of them that are in memory.
 caf::result<reader_reports> readers_of(shard_self* self, const look_at_reader& x);
 

@@ -16,10 +16,19 @@ namespace {
 /// A look waits no longer than this for one channel, and asks no more of them.
 constexpr std::chrono::seconds look_timeout{1};
 constexpr std::size_t looked_at_max = 100;
+/// Well below the time after which a session is greeted without its channels.
+constexpr milliseconds wait_max{3000};
 
 }  // namespace
 
-caf::result<actor_report> with_channels(shard_self* self, actor_report own) {
+caf::result<actor_report> report_of(shard_self* self, const services& parts) {
+  const auto& state = self->state;
+  actor_report own{"shard", std::to_string(static_cast<unsigned>(state.birth.id)), {}, state.restarts, self->mailbox().size(), state.age.now(), {}};
+  own.numbers = {{"mailboxes", state.boxes.size()},
+                 {"records", state.records},
+                 {"next_offset", state.next_offset},
+                 {"saved_offset", state.saved_offset},
+                 {"stopped", parts.log.why_stopped(state.birth.id).empty() ? 0 : 1}};
   const auto& channels = self->state.channels.all();
   own.numbers.emplace_back("channels", static_cast<std::int64_t>(channels.size()));
   if (channels.empty()) return own;
@@ -83,6 +92,19 @@ std::optional<address> shard_channels::ended(const caf::actor_addr& who) {
   auto of = found->second;
   forget(of);
   return of;
+}
+
+milliseconds shard_channels::make_wait(const attach_reader& x, steady_time now) {
+  if (waiting_.empty()) wait_until_ = now + wait_max;
+  waiting_.push_back(x);
+  return wait_max;
+}
+
+std::optional<milliseconds> shard_channels::still_wait(steady_time now) {
+  if (waiting_.empty()) return std::nullopt;
+  if (now < wait_until_) return std::chrono::ceil<milliseconds>(wait_until_ - now);
+  log_read_at = 0;
+  return std::nullopt;
 }
 
 void shard_channels::forget(const address& of) {

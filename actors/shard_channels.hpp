@@ -39,12 +39,23 @@ public:
   }
   /// @returns which one has ended.
   std::optional<address> ended(const caf::actor_addr& who);
+
+  /// A reader's cursor may be further than what this life has been handed of the log that a former one wrote: a channel would take what follows for news. So the
+  /// first readers wait until that log has been read.
+  std::uint64_t log_read_at = 0;  ///< the offset that says it
+  /// @returns when to ask still_wait().
+  milliseconds make_wait(const attach_reader& x, steady_time now);
+  /// @returns how long those who wait still have to. Not for ever: a log that has lost its end does not come to it.
+  std::optional<milliseconds> still_wait(steady_time now);
+  std::vector<attach_reader> take_waiting() { return waiting_.empty() ? std::vector<attach_reader>() : std::exchange(waiting_, {}); }
   void forget(const address& of);
 
 private:
   std::unordered_map<address, entry> all_;
   std::unordered_map<caf::actor_addr, address> owners_;
   std::vector<entry*> touched_;
+  std::vector<attach_reader> waiting_;
+  steady_time wait_until_{};
 };
 
 }  // namespace doorstep

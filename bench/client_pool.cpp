@@ -17,6 +17,7 @@
 #include <cstring>
 #include <ctime>
 #include <system_error>
+#include <utility>
 
 namespace bench {
 
@@ -25,15 +26,6 @@ namespace {
 constexpr std::size_t users_per_address = 20000;  // below the kernel's default range of local ports
 constexpr std::size_t read_bytes = 256 * 1024;
 constexpr std::size_t opening_max = 500;
-
-/// The whole number that follows `name`, 0 where there is none.
-std::uint64_t number_after(std::string_view text, std::string_view name) {
-  const void* found = ::memmem(text.data(), text.size(), name.data(), name.size());
-  if (found == nullptr) return 0;
-  std::uint64_t x = 0;
-  std::from_chars(static_cast<const char*>(found) + name.size(), text.data() + text.size(), x);
-  return x;
-}
 
 bool holds(std::string_view text, std::string_view part) { return ::memmem(text.data(), text.size(), part.data(), part.size()) != nullptr; }
 
@@ -46,6 +38,14 @@ sockaddr_in loopback(const std::string& host, std::uint16_t port) {
 }
 
 }  // namespace
+
+std::uint64_t number_after(std::string_view text, std::string_view name) {
+  const void* found = ::memmem(text.data(), text.size(), name.data(), name.size());
+  if (found == nullptr) return 0;
+  std::uint64_t x = 0;
+  std::from_chars(static_cast<const char*>(found) + name.size(), text.data() + text.size(), x);
+  return x;
+}
 
 client_pool::client_pool(client_options options, ledger& book, histogram& latency)
     : options_(std::move(options)),
@@ -138,8 +138,7 @@ void client_pool::open(std::size_t index) {
       "GET /v1/ws HTTP/1.1\r\nHost: " + options_.host + ":" + std::to_string(options_.port) +
       "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
       "Sec-WebSocket-Protocol: doorstep.v1\r\n";
-  if (!options_.token_in_frame)
-    request += "Authorization: Bearer " + make_token(options_.secret, "b" + std::to_string(options_.first_user + index), expires_at_) + "\r\n";
+  if (!options_.token_in_frame) request += "Authorization: Bearer " + token_of(index) + "\r\n";
   me.out = request + "\r\n";
 }
 
@@ -195,8 +194,9 @@ std::size_t client_pool::upgraded(std::size_t index, std::string_view bytes) {
   }
   clients_[index].where = stage::greeting;
   std::string hello = "{\"id\":1,\"connect\":{";
-  if (options_.token_in_frame)
-    hello += "\"token\":\"" + make_token(options_.secret, "b" + std::to_string(options_.first_user + index), expires_at_) + "\"";
+  if (options_.token_in_frame) hello += "\"token\":\"" + token_of(index) + "\"";
+  const std::string members = members_of_connect(index);
+  if (!members.empty()) hello += (options_.token_in_frame ? "," : "") + members;
   say(opcode::text, hello + "}}");
   return end + 4;
 }
@@ -226,13 +226,15 @@ void client_pool::framed(std::size_t index, const frame& x) {
 }
 
 void client_pool::text(std::size_t index, std::string_view lines) {
-  std::uint64_t highest_seq = 0;
+  bool any = false;
   while (!lines.empty()) {
     const auto end = lines.find('\n');
     const std::string_view line = lines.substr(0, end);
     lines.remove_prefix(end == std::string_view::npos ? lines.size() : end + 1);
     if (line.starts_with("{\"message\":")) {
-      message(index, line, highest_seq);
+      ++counts_.messages;
+      any = true;
+      message(index, line);
     } else if (line == "{}") {
       ++counts_.pings;
       say(opcode::text, "{}");
@@ -241,40 +243,74 @@ void client_pool::text(std::size_t index, std::string_view lines) {
         clients_[index].where = stage::live;
         ++counts_.live;
         --greeting_;
+        greeted(index, line);
       }
     } else if (holds(line, "\"receipt\":")) {
       ++counts_.receipts;
+      receipt(index, line);
     } else if (!line.empty()) {
       ++counts_.complaints[std::string(line.substr(0, 120))];
     }
   }
-  if (highest_seq == 0) return;
+  if (!any) return;
   ++counts_.message_frames;
-  if (!options_.acks) return;
-  std::array<char, 128> ack;
-  const int size = std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", options_.first_user + index,
-                                 static_cast<unsigned long long>(highest_seq));
-  say(opcode::text, {ack.data(), static_cast<std::size_t>(size)});
+  const std::string ack = ack_of(index);
+  if (!options_.acks || ack.empty()) return;
+  say(opcode::text, ack);
   ++counts_.acks;
 }
 
-bool client_pool::message(std::size_t index, std::string_view line, std::uint64_t& highest_seq) {
-  highest_seq = std::max(highest_seq, number_after(line, "\"seq\":"));
-  ++counts_.messages;
+std::string client_pool::token_of(std::size_t index) const {
+  return make_token(options_.secret, "b" + std::to_string(options_.first_user + index), expires_at_);
+}
+
+void client_pool::message(std::size_t index, std::string_view line) {
+  highest_seq_ = std::max(highest_seq_, number_after(line, "\"seq\":"));
   if (number_after(line, "{\"run\":") != options_.run) {
     ++counts_.foreign;
-    return false;
+    return;
   }
   const auto intended_ns = static_cast<std::int64_t>(number_after(line, ",\"t\":"));
   const auto number = static_cast<std::uint32_t>(number_after(line, ",\"n\":"));
-  if (!book_.delivered(index, number, holds(line, "\"redelivered\":true"))) return false;
+  if (!book_.delivered(index, number, holds(line, "\"redelivered\":true"))) return;
   if (intended_ns >= from_ns_ && intended_ns < to_ns_) latency_.add((received_ns_ - intended_ns) / 1000);
-  return true;
+}
+
+std::string client_pool::ack_of(std::size_t index) {
+  std::array<char, 128> ack;
+  const int size = std::snprintf(ack.data(), ack.size(), "{\"ack\":{\"up_to\":{\"user:b%zu\":%llu}}}", options_.first_user + index,
+                                 static_cast<unsigned long long>(std::exchange(highest_seq_, 0)));
+  return {ack.data(), static_cast<std::size_t>(size)};
 }
 
 void client_pool::say(opcode kind, std::string_view payload) {
   mask_ = mask_ * 1664525 + 1013904223;
   append_client_frame(outgoing_, kind, payload, mask_);
+}
+
+int client_pool::leave(std::size_t index, farewell how) {
+  client& me = clients_[index];
+  if (me.fd < 0) return -1;
+  if (how == farewell::close_frame) {
+    outgoing_.clear();
+    say(opcode::close, {"\x03\xe8", 2});
+    flush(index);
+    if (me.fd < 0) return -1;
+  }
+  const int fd = me.fd;
+  if (me.where == stage::live) {
+    --counts_.live;
+  } else {
+    --greeting_;
+  }
+  me = {};
+  me.where = stage::closed;
+  if (how == farewell::none) {
+    ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+    return fd;
+  }
+  ::close(fd);
+  return -1;
 }
 
 /// Sends what was left over and what this turn said; keeps what the socket does not take.
@@ -309,6 +345,9 @@ void client_pool::close(std::size_t index, const std::string& complaint) {
   me.where = stage::closed;
   if (me.fd >= 0) ::close(me.fd);
   me.fd = -1;
+  me.wants_write = false;
+  for (std::string* x : {&me.in, &me.out, &me.fragments}) x->clear();
+  lost_connection(index);
 }
 
 }  // namespace bench

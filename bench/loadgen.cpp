@@ -3,6 +3,7 @@
 // message. Two threads: this one serves all the sockets, the publisher's keeps the millisecond. Workloads: W1, W1b (--burst), W3, and
 // the visits of bench/offline.py.
 #include "bench/client_pool.hpp"
+#include "bench/moment.hpp"
 #include "bench/process_stat.hpp"
 #include "bench/publisher.hpp"
 #include "bench/report.hpp"
@@ -24,11 +25,12 @@
 namespace {
 
 using bench::client_pool;
+using bench::look;
+using bench::moment;
 using bench::publisher;
 using bench::report;
 
 constexpr std::int64_t second_ns = 1'000'000'000;
-constexpr double generator_busy_max = 0.60, others_busy_max = 0.15;
 
 struct load_options {
   std::string workload = "W1", kafka, topic, json_file;
@@ -36,56 +38,10 @@ struct load_options {
   bench::publisher_options records;
   double rate = 20000;
   int seconds = 15, warm_seconds = 5, drain_seconds = 30;
-  pid_t server = 0, broker = 0;
+  bench::watched_processes watched;
   bool syscalls = false, no_acks = false;
   std::string connect = "127.0.0.1:8000";
 };
-
-/// What everybody had used at one moment.
-struct moment {
-  std::int64_t at_ns = 0;
-  bench::process_sample server, broker, self;
-  bench::machine_sample machine;
-  std::uint64_t messages = 0, frames = 0, message_frames = 0;
-};
-
-moment look(const load_options& options, const client_pool& clients) {
-  moment x;
-  x.server = bench::sample_process(options.server).value_or(bench::process_sample{});
-  x.broker = bench::sample_process(options.broker).value_or(bench::process_sample{});
-  x.self = bench::sample_process(::getpid()).value_or(bench::process_sample{});
-  x.machine = bench::sample_machine();
-  x.messages = clients.counts().messages;
-  x.frames = clients.counts().frames;
-  x.message_frames = clients.counts().message_frames;
-  x.at_ns = bench::now_ns();
-  return x;
-}
-
-/// Who used the machine between two moments, and whether that spoils the run.
-void judge_machine(const moment& from, const moment& to, report& out) {
-  const double elapsed = static_cast<double>(to.at_ns - from.at_ns) / 1e9;
-  const double server = (to.server.cpu - from.server.cpu) / elapsed, broker = (to.broker.cpu - from.broker.cpu) / elapsed;
-  const double self = (to.self.cpu - from.self.cpu) / elapsed;
-  const double others = (to.machine.busy - from.machine.busy) / elapsed - server - broker - self;
-  out.add("server_cores", "server, cores", server, 3);
-  out.add("generator_cores", "generator, cores", self, 3);
-  out.add("broker_cores", "broker, cores", broker, 3);
-  out.add("other_cores", "everything else, cores", others, 3);
-  out.add("stolen_cores", "stolen by the hypervisor, cores", (to.machine.stolen - from.machine.stolen) / elapsed, 3);
-  if (self > generator_busy_max) out.spoil("the generator was over 60 % busy");
-  if (others > others_busy_max) out.spoil("something else used over 0.15 cores");
-}
-
-void add_memory(const moment& few, std::size_t few_count, const moment& all, std::size_t all_count, report& out) {
-  const auto slope = [&](std::uint64_t a, std::uint64_t b) {
-    return (static_cast<double>(b) - static_cast<double>(a)) / static_cast<double>(all_count - few_count) / 1024;
-  };
-  out.add("anon_kb_connection", "user memory a connection, KB", slope(few.server.anonymous_bytes, all.server.anonymous_bytes), 2);
-  out.add("rss_kb_connection", "RSS a connection, KB", slope(few.server.resident_bytes, all.server.resident_bytes), 2);
-  out.add("rss_mb", "server's RSS, MB", static_cast<double>(all.server.resident_bytes) / 1048576, 1);
-  out.add("connect_us", "server CPU-us a connect", (all.server.cpu - few.server.cpu) * 1e6 / static_cast<double>(all_count - few_count), 1);
-}
 
 void add_complaints(const client_pool& clients, report& out) {
   for (const auto& [what, count] : clients.counts().complaints) out.note(what + " (" + std::to_string(count) + " times)");
@@ -97,10 +53,10 @@ bool connect_all(const load_options& options, client_pool& clients, report& out)
   const std::size_t few = std::max<std::size_t>(1, options.clients.users / 10);
   bool there = clients.connect_up_to(few);
   clients.serve(second_ns / 2);
-  const moment before = look(options, clients);
+  const moment before = look(options.watched, clients.counts());
   there = there && clients.connect_up_to(options.clients.users);
   clients.serve(second_ns);
-  const moment after = look(options, clients);
+  const moment after = look(options.watched, clients.counts());
   if (there && options.clients.users > few) add_memory(before, few, after, options.clients.users, out);
   if (!there) out.spoil("only " + std::to_string(clients.counts().live) + " clients connected");
   return there;
@@ -109,18 +65,18 @@ bool connect_all(const load_options& options, client_pool& clients, report& out)
 /// What the server uses a second with nobody there: its consumer's fetches, mostly. Seconds of CPU a second.
 double measure_alone(const load_options& options, client_pool& clients) {
   clients.serve(3 * second_ns);  // the consumer group has formed
-  const moment from = look(options, clients);
+  const moment from = look(options.watched, clients.counts());
   clients.serve(10 * second_ns);
-  const moment to = look(options, clients);
+  const moment to = look(options.watched, clients.counts());
   return (to.server.cpu - from.server.cpu) / (static_cast<double>(to.at_ns - from.at_ns) / 1e9);
 }
 
 /// W3: everybody connected, nothing happens.
 void run_idle(const load_options& options, client_pool& clients, double alone, report& out) {
   clients.serve(options.warm_seconds * second_ns);
-  const moment from = look(options, clients);
+  const moment from = look(options.watched, clients.counts());
   clients.serve(options.seconds * second_ns);
-  const moment to = look(options, clients);
+  const moment to = look(options.watched, clients.counts());
   const double used = (to.server.cpu - from.server.cpu) / (static_cast<double>(to.at_ns - from.at_ns) / 1e9);
   out.add("idle_us_s_connection", "server CPU us/s a connection, net of alone", (used - alone) * 1e6 / static_cast<double>(options.clients.users), 3);
   out.add("alone_ms_s", "server CPU ms/s with nobody connected", alone * 1e3, 2);
@@ -161,7 +117,7 @@ void add_syscalls(const load_options& options, client_pool& clients, report& out
   std::string tool;
   const std::uint64_t before = clients.counts().messages;
   std::thread counter([&] {
-    calls = bench::count_syscalls(options.server, 2, tool);
+    calls = bench::count_syscalls(options.watched.server, 2, tool);
     done = true;
   });
   const std::int64_t begin = bench::now_ns();
@@ -202,9 +158,9 @@ void run_unicast(const load_options& options, client_pool& clients, bench::ledge
   clients.serve(options.warm_seconds * second_ns);
   const std::int64_t begin = bench::now_ns();
   clients.measure(begin, begin + options.seconds * second_ns);
-  const moment from = look(options, clients);
+  const moment from = look(options.watched, clients.counts());
   clients.serve(options.seconds * second_ns);
-  const moment to = look(options, clients);
+  const moment to = look(options.watched, clients.counts());
   add_window(from, to, out);
   if (options.syscalls) add_syscalls(options, clients, out);
   std::thread stopper([&] { records.stop(); });
@@ -237,8 +193,8 @@ void add_options(CLI::App& app, load_options& x) {
   app.add_option("--seconds", x.seconds, "how long the window is");
   app.add_option("--warm", x.warm_seconds, "seconds of load before the window");
   app.add_option("--drain", x.drain_seconds, "seconds to wait for what is still owed after the end");
-  app.add_option("--server-pid", x.server, "the process to measure");
-  app.add_option("--broker-pid", x.broker, "the broker, to tell its CPU from others'");
+  app.add_option("--server-pid", x.watched.server, "the process to measure");
+  app.add_option("--broker-pid", x.watched.broker, "the broker, to tell its CPU from others'");
   app.add_option("--json", x.json_file, "write the figures there too");
   app.add_flag("--syscalls", x.syscalls, "count the server's system calls for two seconds after the window");
   app.add_flag("--token-in-frame", x.clients.token_in_frame, "send the token in the connect object, not in the upgrade request");

@@ -35,7 +35,7 @@ void append_number(std::string& out, std::uint64_t x) {
 
 }  // namespace
 
-publisher::publisher(publisher_options options) : options_(std::move(options)), sent_(options_.users) {
+publisher::publisher(publisher_options options) : options_(std::move(options)), sent_(options_.users + (has_channels() ? 2 : 0)) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   set(conf, "bootstrap.servers", options_.brokers);
   set(conf, "enable.idempotence", "true");
@@ -70,17 +70,32 @@ void publisher::stop() {
   failed_ += static_cast<std::uint64_t>(rd_kafka_outq_len(kafka_));
 }
 
-std::size_t publisher::next_user() {
+std::uint64_t publisher::random() {
   random_ ^= random_ << 13;
   random_ ^= random_ >> 7;
   random_ ^= random_ << 17;
-  return random_ % options_.users;
+  return random_;
 }
 
-void publisher::send(std::size_t user, std::int64_t intended_ns) {
-  const std::uint32_t number = ++sent_[user];
+std::size_t publisher::next_target() {
+  if (has_channels()) {
+    const double x = static_cast<double>(random() >> 11) / 9007199254740992.0;
+    if (x < options_.all_share) return options_.users + 1;
+    if (x < options_.all_share + options_.role_share) return options_.users;
+  }
+  return random() % options_.users;
+}
+
+std::string publisher::name_of(std::size_t target) const {
+  if (target >= options_.users) return target == options_.users ? "role:crowd" : "all";
   std::string name = "b";
-  append_number(name, user);
+  append_number(name, target);
+  return name;
+}
+
+void publisher::send(std::size_t target, std::int64_t intended_ns) {
+  const std::uint32_t number = ++sent_[target];
+  std::string name = name_of(target);
   payload_ = "{\"run\":";
   append_number(payload_, options_.run);
   payload_ += ",\"t\":";
@@ -102,8 +117,12 @@ void publisher::send(std::size_t user, std::int64_t intended_ns) {
   add("ce_specversion", "1.0");
   add("ce_id", event_id_);
   add("ce_source", "/bench");
-  add("ce_type", "bench.tick");
-  add("ce_touser", name);
+  if (target < options_.users) {
+    add("ce_type", "bench.tick");
+    add("ce_touser", name);
+  } else {
+    add("ce_type", target == options_.users ? "bench.role" : "bench.all");
+  }
   add("content-type", "application/json");
   // The array form: producev's macros are a GNU extension that clang refuses under -Wpedantic.
   std::array<rd_kafka_vu_t, 5> arguments{};
@@ -125,13 +144,13 @@ void publisher::send(std::size_t user, std::int64_t intended_ns) {
   rd_kafka_error_destroy(refused);
   rd_kafka_headers_destroy(headers);
   ++failed_;
-  --sent_[user];
+  --sent_[target];
 }
 
 void publisher::run() {
   std::int64_t begin = now_ns();
   std::uint64_t done = 0;
-  std::size_t user = 0, left_of_burst = 0;
+  std::size_t target = has_channels() ? options_.users + 1 : 0, left_of_burst = 0;
   for (std::int64_t tick = begin; !ended_; tick += tick_ns) {
     sleep_until(tick);
     rd_kafka_poll(kafka_, 0);
@@ -146,20 +165,20 @@ void publisher::run() {
     const auto due = static_cast<std::uint64_t>(rate * static_cast<double>(tick - begin) / 1e9);
     for (; done < due; ++done) {
       if (priming) {
-        if (user == options_.users) {
+        if (target == sent_.size()) {
           primed_ = true;
           latest_tick_ = 0;
           break;
         }
-        send(user++, tick);
+        send(target++, tick);
         continue;
       }
       if (left_of_burst == 0) {
-        user = next_user();
+        target = next_target();
         left_of_burst = options_.burst;
       }
       --left_of_burst;
-      send(user, tick);
+      send(target, tick);
     }
     if (priming && options_.rate <= 0) primed_ = true;
   }

@@ -19,7 +19,8 @@ struct publisher_options {
   double rate = 0;        ///< messages a second
   std::size_t burst = 1;  ///< messages to one user in a row
   std::size_t payload_bytes = 200;
-  std::uint64_t run = 0;  ///< in every payload, so that another run's messages are told apart
+  double role_share = 0, all_share = 0;  ///< of the messages: to the channels role:crowd and all, by rules; the others to users
+  std::uint64_t run = 0;                 ///< in every payload, so that another run's messages are told apart
 };
 
 class publisher {
@@ -29,7 +30,7 @@ public:
   publisher(const publisher&) = delete;
   publisher& operator=(const publisher&) = delete;
 
-  /// One message to every user, as fast as half the rate, then the open loop waits for start().
+  /// One message to every user (where there are channels: one to all), as fast as half the rate, then the open loop waits for start().
   void prime();
   void start();
   /// Ends the loop and flushes; after it sent() may be read.
@@ -39,13 +40,16 @@ public:
   std::uint64_t published() const { return published_; }
   std::uint64_t failed() const { return failed_; }              ///< refused by the client library, or by the broker
   std::int64_t latest_tick_ns() const { return latest_tick_; }  ///< how late the latest tick was
-  /// How many messages each user was sent.
+  /// How many messages each user was sent; where there are channels the last two numbers are those of role:crowd and all.
   const std::vector<std::uint32_t>& sent() const { return sent_; }
 
 private:
   void run();
-  void send(std::size_t user, std::int64_t intended_ns);
-  std::size_t next_user();
+  void send(std::size_t target, std::int64_t intended_ns);
+  std::size_t next_target();
+  std::uint64_t random();
+  bool has_channels() const { return options_.role_share + options_.all_share > 0; }
+  std::string name_of(std::size_t target) const;
 
   publisher_options options_;
   rd_kafka_s* kafka_ = nullptr;

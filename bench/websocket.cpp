@@ -88,8 +88,8 @@ std::string accept_key(std::string_view key) {
   return doorstep::base64({reinterpret_cast<const char*>(digest), size});
 }
 
-std::string make_token(std::string_view secret, std::string_view user, std::int64_t expires_at) {
-  const std::string claims = "{\"sub\":\"" + std::string(user) + "\",\"exp\":" + std::to_string(expires_at) + "}";
+std::string make_token(std::string_view secret, std::string_view user, std::int64_t expires_at, std::string_view more) {
+  const std::string claims = "{\"sub\":\"" + std::string(user) + "\",\"exp\":" + std::to_string(expires_at) + std::string(more) + "}";
   const std::string signed_part = doorstep::base64url("{\"alg\":\"HS256\",\"typ\":\"JWT\"}") + "." + doorstep::base64url(claims);
   return signed_part + "." + doorstep::base64url(text_of(doorstep::hmac_sha256(secret, signed_part)));
 }

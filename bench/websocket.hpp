@@ -36,8 +36,8 @@ std::string_view header_value(std::string_view head, std::string_view name);
 /// Sec-WebSocket-Accept of a Sec-WebSocket-Key.
 std::string accept_key(std::string_view key);
 
-/// A JWT signed with HS256 whose `sub` is the user.
-std::string make_token(std::string_view secret, std::string_view user, std::int64_t expires_at);
+/// A JWT signed with HS256 whose `sub` is the user. @param more claims, each behind a comma.
+std::string make_token(std::string_view secret, std::string_view user, std::int64_t expires_at, std::string_view more = {});
 /// The `sub` of a JWT, not verified.
 std::string user_of_token(std::string_view token);
 

@@ -336,6 +336,36 @@ TEST_F(channel_test, the_inbox_is_one_list_over_mailbox_and_channels_by_the_time
   EXPECT_THAT(ids(), ElementsAre("2 role:admin", "3 all"));
 }
 
+TEST_F(channel_test, who_comes_while_the_log_of_a_former_life_is_still_read_is_sent_nothing_that_it_acked_there) {
+  auto& ann = come("ann");
+  for (const char* id : {"1", "2", "3", "4"}) send("everybody", id);
+  ack(ann, "all", ann.seen->pushes[0].what->seq);
+  ack_ids(ann, {ann.seen->pushes[2].what->id});
+  const auto floor = record("all", "ann").acked.floor();
+  ASSERT_EQ(floor, ann.seen->pushes[0].what->seq);
+  ASSERT_TRUE(record("all", "ann").acked.is_acked(ann.seen->pushes[2].what->seq));
+  disconnect(ann);
+  // The shard dies with its position not stored, and another one reads its log from the beginning.
+  for (const auto& who : channels()) caf::anon_send_exit(who, caf::exit_reason::kill);
+  for (const auto& box : boxes()) caf::anon_send_exit(box, caf::exit_reason::kill);
+  caf::anon_send_exit(shards_[0], caf::exit_reason::kill);
+  settle();
+  auto make_shard = &shard;
+  shards_[0] = spawn_on(system_, nullptr, make_shard, &parts_, shard_birth{shard_id{0}, 0, writer_});
+  caf::anon_send(shards_[0], alarm{});
+  clients_.emplace_back();
+  auto& again = clients_.back();
+  open(again);
+  again.handler->connected({}, identity{"ann"});
+  while (sched().run() > 0 || store_.run()) {}
+  settle();
+  ASSERT_EQ(again.seen->connected.size(), 1U);
+  EXPECT_EQ(again.seen->connected[0].addresses.back(), (std::pair{address::all(), floor}));
+  EXPECT_THAT(again.seen->events(), ElementsAre("2", "4"));
+  EXPECT_TRUE(again.seen->pushes[0].redelivered);
+  EXPECT_GE(record("all", "ann").acked.floor(), floor);
+}
+
 class no_channels_test : public channel_test {
 protected:
   no_channels_test() { rules_ = "[[routes]]\nto = \"user:bob\"\n"; }

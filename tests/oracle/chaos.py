@@ -21,7 +21,8 @@ import tempfile
 import time
 
 from oracle import checker
-from oracle.records import now_ms
+from oracle.clients import SECOND_DEVICE_EVERY
+from oracle.records import CHANNELS, now_ms, parse_event, readers_among
 from support.kafka import Kafka
 from support.mongodb import MongoDB
 from support.server import Doorstep
@@ -35,6 +36,8 @@ POINTS_OF_MIRROR = ("mirrored",)         # passed only with a mirror of dead let
 POINTS_OF_SQLITE = {"append-staged", "cursor-staged", "cursor-committed"}  # stages of a transaction
 PASSES_MAX = {"push": 400, "receipt": 200, "passivation": 2, "drain-begun": 8, "drain-ended": 8}
 ANY_PASS_MAX = 60
+ROUTES = "".join(f'[[routes]]\nmatch.type = "{kind}"\nto = "{to}"\n' for kind, to in
+                 (("oracle.numbered", "touser"), ("oracle.role", CHANNELS["role"]), ("oracle.all", CHANNELS["all"])))
 PARTITIONS = 4
 READY_TIMEOUT = 20
 OPTIONS = {  # everything that waits waits short, so that every life of a few seconds has all of it
@@ -51,7 +54,7 @@ class RunFailed(Exception):
 
 def plan(arguments, chance):
     """How each life after the first ends: points and moments by turns, the points one after the other from one that the seed names."""
-    all_points = POINTS + (POINTS_OF_SOURCES if arguments.kafka else ())
+    all_points = POINTS + (POINTS_OF_SOURCES if arguments.kafka else ()) + (POINTS_OF_CHANNELS if arguments.channels else ())
     if arguments.engine == "kafka-mongo":
         all_points = tuple(point for point in all_points if point not in POINTS_OF_SQLITE)
     points = [] if arguments.points == "none" else list(all_points) if arguments.points == "all" else arguments.points.split(",")
@@ -88,6 +91,8 @@ class Run:
             # The stand-in scans where a server looks up, so the last writes take longer than a default drain may.
             own |= kafka.log() | self.mongodb.options() | {"runtime.drain_timeout": "40s"}
         self.server = Doorstep(self.folder / "server", own, sources)
+        self.server.routes = ROUTES if arguments.channels else ""
+        self.flags = ["--channels"] if arguments.channels else []
         self.children = []
         self.clients = []
         self.status_paths = []
@@ -161,12 +166,12 @@ class Run:
             status = self.folder / f"status-{i}.json"
             self.status_paths.append(status)
             self.clients.append(self.spawn("clients", "--port", self.server.port, "--file", self.folder / f"clients-{i}.log", "--status", status, "--users",
-                                           f"{i * users // processes}:{(i + 1) * users // processes}", "--seed", self.arguments.seed, "--devices", self.arguments.devices))
+                                           f"{i * users // processes}:{(i + 1) * users // processes}", "--seed", self.arguments.seed, "--devices", self.arguments.devices, *self.flags))
 
     def start_load(self):
         a = self.arguments
         return self.spawn("producers", "--port", self.server.internal_port, "--file", self.folder / "producer-0.log", "--users", a.users, "--rate", a.rate,
-                          "--producers", a.producers, "--seed", a.seed, *(["--kafka", a.kafka, "--topic", self.topic] if a.kafka else []))
+                          "--producers", a.producers, "--seed", a.seed, *self.flags, *(["--kafka", a.kafka, "--topic", self.topic] if a.kafka else []))
 
     def look_at_children(self):
         for child in self.children:
@@ -184,8 +189,11 @@ class Run:
 
     def wait_connected(self):
         end = time.monotonic() + 30
-        # A device is owed what comes from its first connection on.
-        what, count = ("greeted", self.arguments.users * self.arguments.devices) if self.arguments.devices else ("connected", self.arguments.users)
+        # A device, and a reader of a channel, is owed what comes from its first connection on.
+        users, what = self.arguments.users, "greeted" if self.arguments.devices or self.arguments.channels else "connected"
+        count = users * max(1, self.arguments.devices)
+        if self.arguments.channels:
+            count += len(range(0, users, SECOND_DEVICE_EVERY))
         while self.status()[what] < count:
             if time.monotonic() > end:
                 raise RunFailed(f"only {self.status()[what]} clients connected")
@@ -242,11 +250,11 @@ class Run:
         for child in self.clients:
             self.end(child, 20)
         self.exit_code = self.server.stop(60)
-        return checker.check(self.folder, self.arguments.devices > 0)
+        return checker.check(self.folder, self.arguments.devices > 0, self.arguments.channels)
 
     def attempted(self):
         with open(self.folder / "producer-0.log", encoding="utf-8") as lines:
-            return sum(len(line.split()) - 2 for line in lines if line[0] == "A")
+            return sum(readers_among(self.arguments.users, parse_event(event).user) for line in lines if line[0] == "A" for event in line.split()[2:])
 
     def close(self):
         for child in self.children:
@@ -290,6 +298,7 @@ def command(arguments):
     for name in ("engine", "kills", "seed", "rate", "users", "seconds_between", "points", "producers", "processes", "devices"):
         words += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
     words += ["--only-points"] if arguments.only_points else []
+    words += ["--channels"] if arguments.channels else []
     words += ["--bug", arguments.bug] if arguments.bug else []
     words += ["--kafka", arguments.kafka] if arguments.kafka else []
     return " ".join(words)
@@ -335,6 +344,7 @@ def main(words):
     one.add_argument("--kafka", default="", metavar="HOST:PORT", help="all producers but one publish through this broker, in a topic of its own")
     one.add_argument("--processes", type=int, default=1, help="processes that share the clients")
     one.add_argument("--devices", type=int, default=0, help="of each user, each with a cursor of its own (delivery.ack_scope = device); 0: acks are the user's")
+    one.add_argument("--channels", action="store_true", help="some messages go to a role, which every second user has, and to all")
     one.add_argument("--drain", type=float, default=60, help="seconds the end may take at most")
     one.add_argument("--standstill", type=float, default=6, help="seconds after which an end that does not move is taken for one")
     one.add_argument("--bug", default="", help="a seeded bug: then exit code 1 is what should come")
@@ -345,6 +355,8 @@ def main(words):
     arguments = parser.parse_args(words)
     if arguments.engine == "kafka-mongo" and not arguments.kafka:
         parser.error("--engine kafka-mongo needs --kafka")
+    if arguments.channels and arguments.devices:
+        parser.error("--channels with --devices is not judged")
     return arguments.run(arguments)
 
 

@@ -2,7 +2,7 @@
 """Many clients in one process, each as an app would have it: it handles and acks what it gets, sometimes late and out of order, sometimes it nacks, or goes away
 with messages in hand; it comes back when it is cut off and repeats acks without a receipt. All it sees goes to the file. Ends on SIGTERM.
 
-clients.py --port N --file F --users FIRST:END --status F [--seed S] [--devices N]
+clients.py --port N --file F --users FIRST:END --status F [--seed S] [--devices N] [--channels]
 With --devices each user has so many, each with a cursor of its own; without, every tenth user has two that share one.
 """
 import argparse
@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 
-from oracle.records import Recorder, now_ms
+from oracle.records import ROLE, Recorder, channels_of, has_role, now_ms
 from support.client import ENDED, open_socket
 from support.tokens import make_token
 
@@ -34,7 +34,8 @@ class Place:
         self.port, self.seed = arguments.port, arguments.seed
         self.recorder = Recorder(arguments.file)
         self.by_device = arguments.devices > 0
-        self.receipted = set()  # message ids; of each device where it has a cursor
+        self.channels = arguments.channels
+        self.receipted = set()  # message ids of each user; of each device where it has a cursor
         self.greeted = set()    # clients
         self.received_count = 0
         self.connected_count = 0
@@ -44,16 +45,18 @@ class Client:
     def __init__(self, place, user, device):
         self.place, self.user, self.name = place, user, f"{user}.{device}"
         self.address = f"user:u{user}"
+        self.channels = channels_of(user) if place.channels else []
         self.random = random.Random(f"{place.seed}/client/{self.name}")
-        self.token = make_token(f"u{user}", expires_in=86400)
-        self.highest = 0
-        self.pending = {}      # message id -> seq: acked, and no receipt yet
+        self.token = make_token(f"u{user}", expires_in=86400, roles=[ROLE] if has_role(user) else [])
+        self.highest = {}      # address -> seq
+        self.pending = {}      # message id -> address and seq: acked, and no receipt yet
         self.socket = None
         self.start_afresh()
 
     def start_afresh(self):
         """What the app knows only while it runs."""
-        self.held = {}         # message id -> seq: received, acked later
+        self.held = {}         # message id -> address and seq: received, acked later
+        self.again = set()     # message ids of channels that came again: another connection of the user may have nacked them, so that they are acked by id
         self.by_id_only = False
 
     async def run(self):
@@ -75,7 +78,7 @@ class Client:
         try:
             connect = {"token": self.token, "device": self.name}
             if self.highest:
-                connect["resume"] = {self.address: self.highest}
+                connect["resume"] = self.highest
             await socket.send(json.dumps({"id": 1, "connect": connect}))
             while True:
                 await self.frame(await socket.recv())
@@ -96,7 +99,7 @@ class Client:
                 self.receipted(x["receipt"])
             elif "connected" in x:
                 self.place.greeted.add(self.name)
-                self.record(f"C {self.name} {self.opened} {x['connected']['addresses'].get(self.address, 0)}")
+                self.record(f"C {self.name} {self.opened} {self.floors(x['connected']['addresses'])}")
                 await self.repeat_acks()
             elif not x:
                 await self.socket.send("{}")
@@ -107,6 +110,9 @@ class Client:
         if fresh:
             await self.handle(fresh)
 
+    def floors(self, addresses):
+        return " ".join([str(addresses.get(self.address, 0)), *(f"{x}={seq}" for x, seq in addresses.items() if x != self.address)])
+
     def record(self, line):
         self.place.recorder.add(line)
 
@@ -114,16 +120,18 @@ class Client:
         seq, identity = x["seq"], x["id"]
         self.record(f"R {self.name} {now_ms()} {seq} {1 if x['redelivered'] else 0} {x['attempt']} {identity} {x['event_id']} {x['address']}")
         self.place.received_count += 1
-        self.highest = max(self.highest, seq)
-        fresh[identity] = seq
+        self.highest[x["address"]] = max(self.highest.get(x["address"], 0), seq)
+        fresh[identity] = x["address"], seq
+        if x["redelivered"] and x["address"] != self.address:
+            self.again.add(identity)
 
     def receipted(self, x):
-        floor, ids = x.get("up_to", {}).get(self.address, 0), x.get("ids", [])
-        self.record(f"P {self.name} {now_ms()} {floor} {' '.join(ids)}")
-        done = [i for i in ids if i in self.pending] + [i for i, seq in self.pending.items() if seq <= floor]
+        floors, ids = x.get("up_to", {}), x.get("ids", [])
+        self.record(f"P {self.name} {now_ms()} {self.floors(floors)} {' '.join(ids)}")
+        done = [i for i in ids if i in self.pending] + [i for i, (address, seq) in self.pending.items() if seq <= floors.get(address, 0)]
         for i in done:
             self.pending.pop(i, None)
-        self.place.receipted.update((self.name, i) for i in done) if self.place.by_device else self.place.receipted.update(done)
+        self.place.receipted.update((self.name if self.place.by_device else self.user, i) for i in done)
 
     async def handle(self, fresh):
         chance = self.random.random()
@@ -144,7 +152,7 @@ class Client:
         for identity in self.held:
             fresh.pop(identity, None)  # a repeat of what is acked later anyway
         if fresh:
-            await self.ack(fresh, self.held or self.by_id_only or self.random.random() < BY_ID)
+            await self.ack(fresh, self.held or self.by_id_only or not self.again.isdisjoint(fresh) or self.random.random() < BY_ID)
 
     async def ack(self, fresh, by_id):
         self.record(f"K {self.name} {now_ms()} {' '.join(fresh)}")
@@ -152,7 +160,10 @@ class Client:
         if by_id:
             await self.socket.send(json.dumps({"id": 3, "ack": {"ids": list(fresh)}}))
         else:
-            await self.socket.send(json.dumps({"ack": {"up_to": {self.address: max(fresh.values())}}}))
+            up_to = {}
+            for address, seq in fresh.values():
+                up_to[address] = max(up_to.get(address, 0), seq)
+            await self.socket.send(json.dumps({"ack": {"up_to": up_to}}))
 
     def ack_held(self, socket, identity):
         if socket is self.socket and identity in self.held:
@@ -203,6 +214,7 @@ def main(words):
     parser.add_argument("--status", type=pathlib.Path, required=True)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--devices", type=int, default=0)
+    parser.add_argument("--channels", action="store_true", help="every second user has the role; all read the channels")
     asyncio.run(run_until_stopped(parser.parse_args(words)))
     return 0
 

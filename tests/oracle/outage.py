@@ -240,6 +240,7 @@ class OutageRun(Run):
     def __init__(self, arguments, fault):
         arguments.kafka = fault.kafka
         arguments.devices = 0
+        arguments.channels = False
         super().__init__(arguments, fault.options)
         self.fault = fault
         self.broken = []

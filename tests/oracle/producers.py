@@ -2,10 +2,11 @@
 """The load: producers that publish batches over HTTP, or all but the first through Kafka; each the same batch again until it is taken. Ends on SIGTERM,
 with its last batches taken.
 
-producers.py --port N --file F --users N --rate N [--producers N] [--seed S] [--kafka HOST:PORT --topic T]
+producers.py --port N --file F --users N --rate N [--producers N] [--seed S] [--channels] [--kafka HOST:PORT --topic T]
 """
 import argparse
 import asyncio
+import collections
 import pathlib
 import random
 import signal
@@ -18,6 +19,8 @@ from support.server import API_KEY
 TICK = 0.05      # between the batches of one producer
 CATCH_UP = 0.25  # what a longer outage cost is not made up for
 ANSWER_TIMEOUT = 5
+CHANNEL_SHARES = (("role", 0.03), ("all", 0.02))   # of the events, where there are channels: each goes to many
+TYPES = {"role": "oracle.role", "all": "oracle.all"}
 
 
 class Refused(Exception):
@@ -64,7 +67,7 @@ class HttpPublisher:
 
 
 class KafkaPublisher:
-    """A user's events are records of one partition, by their key."""
+    """Events of a user, or of a channel, are records of one partition, by their key."""
 
     def __init__(self, address, topic):
         self.command = ["kcat", "-P", "-b", address, "-t", topic, "-K", "\t", "-X", "acks=all", "-X", "enable.idempotence=true", "-X", "linger.ms=2",
@@ -88,17 +91,24 @@ class Producer:
         self.random = random.Random(f"{arguments.seed}/producer/{number}")
         self.users = arguments.users
         self.rate = arguments.rate / arguments.producers
-        self.next = [0] * arguments.users  # a user
+        self.shares = CHANNEL_SHARES if arguments.channels else ()
+        self.next = collections.Counter()  # a user, or a channel
         self.publisher = KafkaPublisher(arguments.kafka, arguments.topic) if arguments.kafka and number > 0 else HttpPublisher(arguments.port)
+
+    def target(self):
+        for name, share in self.shares:
+            if self.random.random() < share:
+                return name
+        return self.random.randrange(self.users)
 
     def batch(self, size):
         events, names = [], []
         for _ in range(size):
-            user = self.random.randrange(self.users)
+            user = self.target()
             name = event_name(self.number, user, self.next[user])
             self.next[user] += 1
             names.append(name)
-            events.append((user, f'{{"specversion":"1.0","id":"{name}","source":"/oracle/{self.number}","type":"oracle.numbered","touser":"u{user}",'
+            events.append((user, f'{{"specversion":"1.0","id":"{name}","source":"/oracle/{self.number}","type":"{TYPES.get(user, "oracle.numbered")}","touser":"u{user}",'
                                  f'"data":{{"n":{self.next[user] - 1}}}}}'))
         return names, events
 
@@ -143,6 +153,7 @@ def main(words):
     parser.add_argument("--rate", type=float, required=True, help="messages a second, all together")
     parser.add_argument("--producers", type=int, default=4)
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--channels", action="store_true", help="some events are for the role and for all")
     parser.add_argument("--kafka", default="")
     parser.add_argument("--topic", default="")
     asyncio.run(publish_until_stopped(parser.parse_args(words)))

@@ -3,12 +3,13 @@
 
 producer-*.log  A <batch> <event>...            about to be sent; fsynced before the request leaves
                 Y <batch> <t>                   the server said 202 to all of it
-clients-*.log   C <client> <opened> <floor>     connected; `opened` is when the connection began to be made
+clients-*.log   C <client> <opened> <floor> [<channel>=<floor>...]   connected; `opened` is when the connection began to be made
                 R <client> <t> <seq> <redelivered 0|1> <attempt> <message id> <event> <address>
                 K <client> <t> <message id>...  handled by the client; written before the ack is sent
-                P <client> <t> <floor> <message id>...   a receipt as it came
+                P <client> <t> <floor> [<channel>=<floor>...] <message id>...   a receipt as it came; 0: it says no floor of the mailbox
                 E <client> <t> <what>           an answer that no client should get
 An event is p<producer>-<user>-<number>, its number one more with each event of this producer for this user. A client is <user>.<device>.
+With channels the user may also be `role` or `all`: an event for everybody who has the role, which are the users of even numbers, or for all.
 """
 import asyncio
 import collections
@@ -16,6 +17,21 @@ import os
 import time
 
 Event = collections.namedtuple("Event", "producer user number")
+CHANNELS = {"role": "role:oracle", "all": "all"}   # by what stands in an event's name
+ROLE = "oracle"
+
+
+def has_role(user):
+    return int(user) % 2 == 0
+
+
+def channels_of(user):
+    return [address for name, address in CHANNELS.items() if name == "all" or has_role(user)]
+
+
+def readers_among(users, name):
+    """How many of so many users, from 0 on, an event with this in its name is for."""
+    return {"all": users, "role": (users + 1) // 2}.get(name, 1)
 
 
 def event_name(producer, user, number):
@@ -25,7 +41,8 @@ def event_name(producer, user, number):
 def parse_event(name):
     """@returns nothing when it is no name of ours."""
     words = name.split("-")
-    if len(words) != 3 or not words[0].startswith("p") or not all(x.isdigit() for x in (words[0][1:], *words[1:])):
+    if len(words) != 3 or not words[0].startswith("p") or not all(x.isdigit() for x in (words[0][1:], words[2])) \
+            or not (words[1].isdigit() or words[1] in CHANNELS):
         return None
     return Event(words[0], words[1], int(words[2]))
 

@@ -8,9 +8,9 @@ SENT = ["A 1 p0-7-0 p0-7-1 p0-7-2", "Y 1", "A 2 p0-8-0"]
 CONNECTED = "C 7.0 100 0"
 
 
-def pushed(number, seq, flag=0, attempt=1, at=200, client="7.0", user=7, identity=None, event=None):
+def pushed(number, seq, flag=0, attempt=1, at=200, client="7.0", user=7, identity=None, event=None, address=None):
     event = event or f"p0-{user}-{number}"
-    return f"R {client} {at} {seq} {flag} {attempt} {identity or f'm{number}'} {event} user:u{user}"
+    return f"R {client} {at} {seq} {flag} {attempt} {identity or f'm{number}'} {event} {address or f'user:u{user}'}"
 
 
 def acked(*numbers, client="7.0", at=300):
@@ -24,8 +24,8 @@ def receipt(floor, *numbers, client="7.0", at=400):
 CLEAN = [CONNECTED, pushed(0, 5), pushed(1, 6), pushed(2, 9), acked(0, 1, 2), receipt(9)]
 
 
-def judged(lines, sent=None, by_device=False):
-    judge = checker.Checker(by_device)
+def judged(lines, sent=None, by_device=False, channels=False):
+    judge = checker.Checker(by_device, channels)
     judge.read_producers(SENT if sent is None else sent)
     judge.read_clients(lines)
     judge.finish()
@@ -110,6 +110,60 @@ def test_where_devices_have_cursors_each_is_owed_all_of_it_unflagged_whatever_an
 ])
 def test_where_devices_have_cursors_a_promise_broken_to_one_of_them_is_caught(column, what, lines):
     judge = judged(lines, by_device=True)
+    assert {name for name, count in judge.counts.items() if count} == {column}, (what, judge.faults)
+
+
+TO_MANY = ["A 1 p0-all-0 p0-role-0 p0-7-0 p0-all-1", "Y 1"]
+
+
+def to_all(number, seq, client, **more):
+    return pushed(number, seq, client=client, identity=f"a{number}", event=f"p0-all-{number}", address="all", **more)
+
+
+def to_role(client, address="role:oracle"):
+    return pushed(0, 50, client=client, identity="r0", event="p0-role-0", address=address)
+
+
+def both_ack(*floors):
+    """Of the channels; with the mailbox of the first."""
+    return ["K 7.0 300 a0 a1 m0", "K 8.0 300 a0 a1 r0", f"P 7.0 400 5 all={floors[0]}", f"P 8.0 400 0 all={floors[1]} role:oracle=50"]
+
+
+GREETED = ["C 7.0 100 0 all=3", "C 8.0 100 0 role:oracle=2 all=3"]
+CHANNELS = [*GREETED, to_all(0, 5, "7.0"), to_all(0, 5, "8.0"), to_role("8.0"), pushed(0, 5), to_all(1, 6, "7.0"), to_all(1, 6, "8.0"), *both_ack(6, 6)]
+
+
+@pytest.mark.parametrize("what, lines", [
+    ("each reader has it once, and a seq of another address says nothing", CHANNELS),
+    ("what one acked and the other did not comes to that one again, flagged",
+     [*CHANNELS[:8], "C 8.0 500 0 role:oracle=2 all=3", *[to_all(n, 5 + n, "8.0", flag=1, at=600) for n in (0, 1)], *CHANNELS[8:]]),
+    ("who was greeted above it is not owed it", [*CHANNELS, "C 9.0 450 0 all=6"]),
+])
+def test_a_run_with_channels_that_keeps_its_promises_passes(what, lines):
+    judge = judged(lines, TO_MANY, channels=True)
+    assert judge.ok(), (what, judge.faults)
+
+
+@pytest.mark.parametrize("column, what, lines", [
+    ("LOST", "one reader never had it", [x for x in CHANNELS if x != to_all(1, 6, "7.0")][:-4] + ["K 7.0 300 a0 m0", "P 7.0 400 5 all=5", *both_ack(6, 6)[1::2]]),
+    ("LOST", "no reader ever had it", [*CHANNELS[:4], *CHANNELS[5:9], "K 8.0 300 a0 a1", CHANNELS[10], "P 8.0 400 0 all=6"]),
+    ("LOST", "it was in the hand of one reader when the connection ended", [*CHANNELS[:8], "K 7.0 300 a0 m0", CHANNELS[9], "P 7.0 400 5 all=5", CHANNELS[11]]),
+    ("LOST", "one who was greeted below it", [*CHANNELS, "C 9.0 450 0 all=5"]),
+    ("DUP-UNFLAGGED", "again to one reader", [*CHANNELS[:8], to_all(1, 6, "8.0"), *CHANNELS[8:]]),
+    ("DUP-UNFLAGGED", "another seq at another reader", [x for x in CHANNELS if x != to_all(1, 6, "7.0")][:-4] +
+     [to_all(1, 9, "7.0"), to_all(1, 6, "7.0"), *both_ack(6, 6)]),
+    ("ORDER-VIOLATIONS", "late to one reader", [*GREETED, to_all(1, 6, "7.0"), to_all(0, 5, "7.0"), *CHANNELS[3:6], CHANNELS[7], *CHANNELS[8:]]),
+    ("UNEXPECTED", "to one who has not the role", [*CHANNELS, to_role("7.0")]),
+    ("UNEXPECTED", "by another address", [*CHANNELS, to_role("8.0", "all")]),
+    ("UNEXPECTED", "greeted without a channel", [*CHANNELS, "C 8.0 500 0 all=6"]),
+    ("UNEXPECTED", "greeted with a role it has not", [*CHANNELS, "C 7.0 500 5 role:oracle=50 all=6"]),
+    ("UNEXPECTED", "a floor of a channel that went down", [*CHANNELS, "C 7.0 500 5 all=5"]),
+    ("UNEXPECTED", "a floor over what this reader did not ack", [*CHANNELS[:8], "P 7.0 250 0 all=6", *CHANNELS[8:]]),
+    ("UNEXPECTED", "an ack of a channel that never got a receipt", [*CHANNELS[:-2], "P 7.0 400 5 all=5", CHANNELS[-1]]),
+    ("UNEXPECTED", "after the receipt", [*CHANNELS, "C 8.0 500 0 role:oracle=50 all=6", to_all(1, 6, "8.0", flag=1, at=600)]),
+])
+def test_a_promise_broken_to_one_reader_of_a_channel_is_caught(column, what, lines):
+    judge = judged(lines, TO_MANY, channels=True)
     assert {name for name, count in judge.counts.items() if count} == {column}, (what, judge.faults)
 
 

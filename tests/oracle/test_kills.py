@@ -52,10 +52,11 @@ def test_kills_break_no_promise_to_any_device_where_each_has_a_cursor():
 
 
 def test_every_crash_point_is_reached_and_breaks_no_promise():
-    code, printed = run_chaos("--kills", 1 + len(chaos.POINTS), "--seed", seed(), "--rate", 600, "--users", 60, "--seconds-between", 0.6, "--only-points")
+    points = chaos.POINTS + chaos.POINTS_OF_CHANNELS
+    code, printed = run_chaos("--kills", 1 + len(points), "--seed", seed(), "--rate", 600, "--users", 60, "--seconds-between", 0.6, "--only-points", "--channels")
     assert code == 0, printed
-    reached = [point for point in chaos.POINTS if re.search(rf"{point} 1\b", printed)]
-    assert len(reached) >= len(chaos.POINTS) - 1, f"only {reached}"
+    reached = [point for point in points if re.search(rf"{point} 1\b", printed)]
+    assert len(reached) >= len(points) - 1, f"only {reached}"
 
 
 def test_kills_while_events_come_from_kafka_break_no_promise():

@@ -1,88 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random rules and events: what the compiled table delivers is what a reference gives that is as simple as can be: it parses the whole event into a tree,
 // knows no index, and looks at every rule from the texts it was written with.
+#include "tests/runtime/plain_rules.hpp"
 #include "tests/runtime/routes_fixture.hpp"
-
-#include <boost/json.hpp>
 
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <random>
-#include <set>
-#include <sstream>
 
 namespace doorstep::test {
 namespace {
 
-namespace json = boost::json;
-using std::string;
-
-struct plain_condition {
-  string pointer, op, literal;
-};
 struct plain_rule {
   std::vector<string> topics, types, headers;  ///< headers: name=value
   std::vector<plain_condition> where;
   std::vector<string> to, except;
 };
-
-std::vector<string> split(const string& text, char by) {
-  std::vector<string> out;
-  std::istringstream in(text);
-  for (string x; std::getline(in, x, by);) out.push_back(x);
-  return out;
-}
-
-bool pattern_matches(const string& pattern, const string& text) {
-  const auto p = split(pattern, '.'), t = split(text, '.');
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    if (p[i] == "**") return t.size() > i;
-    if (i >= t.size() || (p[i] != "*" && p[i] != t[i])) return false;
-  }
-  return p.size() == t.size();
-}
-
-std::optional<json::value> at_pointer(const json::value& root, const string& pointer) {
-  json::value at = root;
-  for (const auto& step : split(pointer.substr(1), '/')) {
-    if (at.is_object()) {
-      const auto* found = at.as_object().if_contains(step);
-      if (found == nullptr) return std::nullopt;
-      at = json::value(*found);
-    } else if (at.is_array() && step.size() == 1 && step[0] >= '0' && step[0] <= '9' && at.as_array().size() > std::size_t(step[0] - '0')) {
-      at = json::value(at.as_array()[std::size_t(step[0] - '0')]);
-    } else {
-      return std::nullopt;
-    }
-  }
-  return at;
-}
-
-/// -1, 0, 1; none where the two cannot be compared.
-std::optional<int> compared(const json::value& a, const json::value& b) {
-  const auto sign = [](auto x, auto y) { return x < y ? -1 : y < x ? 1 : 0; };
-  if (a.is_number() && b.is_number()) return sign(a.to_number<double>(), b.to_number<double>());
-  if (a.is_string() && b.is_string())
-    return sign(string(a.as_string().data(), a.as_string().size()), string(b.as_string().data(), b.as_string().size()));
-  if (a.kind() != b.kind()) return std::nullopt;
-  return a == b ? std::optional(0) : std::nullopt;
-}
-
-bool holds(const plain_condition& c, const json::value& root) {
-  const auto found = at_pointer(root, c.pointer);
-  if (c.op == "absent") return !found || found->is_null();
-  if (!found) return false;
-  if (c.op == "present") return !found->is_null();
-  const auto with = json::parse(c.literal);
-  if (c.op == "in")
-    return std::any_of(with.as_array().begin(), with.as_array().end(), [&](const json::value& x) { return compared(*found, x) == 0; });
-  const auto order = compared(*found, with);
-  if (c.op == "==") return order == 0;
-  if (c.op == "!=") return order != 0;
-  if (!order || !(found->is_number() || found->is_string())) return false;
-  return c.op == "<" ? *order < 0 : c.op == "<=" ? *order <= 0 : c.op == ">" ? *order > 0 : *order >= 0;
-}
 
 /// @returns false where a recipient cannot be one.
 bool add_id(const json::value& x, std::vector<string>& out) {
@@ -143,17 +76,6 @@ std::optional<std::vector<string>> delivered(const std::vector<plain_rule>& rule
   return out;
 }
 
-class dice {
-public:
-  explicit dice(std::uint32_t seed) : random_(seed) {}
-  std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
-  bool one_in(std::size_t n) { return below(n) == 0; }
-  string of(const std::vector<string>& all) { return all[below(all.size())]; }
-
-private:
-  std::mt19937 random_;
-};
-
 const std::vector<string> types{"a", "a.b", "a.c", "a.b.c", "b", "b.c.d"}, topics{"orders", "shop.orders", "shop.mail"};
 const std::vector<string> pointers{"/data/n", "/data/s", "/data/o/n", "/data/o/list", "/data/list", "/data/list/0", "/data/x/y", "/data", "/subject"};
 const std::vector<string> literals{"1", "2", "2.0", "-3", "1e3", "\"a\"", "\"b\"", "\"1\"", "true", "false", "null"};
@@ -189,13 +111,6 @@ plain_rule made_rule(dice& d) {
   return x;
 }
 
-string quoted(const string& x) { return json::serialize(json::string(x)); }
-string list(const std::vector<string>& all) {
-  string out;
-  for (const auto& x : all) out += (out.empty() ? "" : ", ") + quoted(x);
-  return "[" + out + "]";
-}
-
 string written(const plain_rule& x) {
   string out = "[[routes]]\nto = " + list(x.to) + "\n";
   if (!x.except.empty()) out += "except = " + list(x.except) + "\n";
@@ -203,8 +118,7 @@ string written(const plain_rule& x) {
   if (!x.topics.empty()) out += "match.topic = " + list(x.topics) + "\n";
   for (const auto& h : x.headers) out += "match.header." + h.substr(0, h.find('=')) + " = " + quoted(h.substr(h.find('=') + 1)) + "\n";
   std::vector<string> where;
-  for (const auto& c : x.where)
-    where.push_back(c.op == "present" ? c.pointer : c.op == "absent" ? "!" + c.pointer : c.pointer + " " + c.op + " " + c.literal);
+  for (const auto& c : x.where) where.push_back(written(c));
   if (!where.empty()) out += "match.where = " + list(where) + "\n";
   return out;
 }
