@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A message of a channel that can never be delivered, and a channel that cannot be kept alive: neither closes a session, or keeps a mailbox.
+#include "actors/dead_letters.hpp"
 #include "tests/actors/channel_fixture.hpp"
 
 #include <gmock/gmock.h>
@@ -49,6 +50,30 @@ TEST_F(channel_poison_test, a_message_that_fails_every_push_is_buried_once_and_t
   }
   send("bob", "5");
   EXPECT_EQ(bob.seen->events().back(), "5");
+}
+
+TEST_F(channel_poison_test, what_was_buried_can_be_requeued_for_the_whole_channel) {
+  auto &ann = come("ann"), &bob = come("bob");
+  for (auto* x : {&ann, &bob}) x->seen->poison = {"1"};
+  send("everybody", "1");
+  pass_often(20);
+  ASSERT_EQ(store_.dead().size(), 1U);
+  for (auto* x : {&ann, &bob}) x->seen->poison = {};
+  dead_letter_filter which;
+  which.ids = {store_.dead()[0].id};
+  std::string answer;
+  requeue_dead_letters(parts_, which, [&](const result<std::string>& x) { answer = x ? *x : x.error().detail; });
+  settle();
+  EXPECT_NE(answer.find("\"requeued\":1"), std::string::npos) << answer;
+  for (auto* x : {&ann, &bob}) {
+    ASSERT_THAT(x->seen->events(), ElementsAre("1"));
+    const auto& again = x->seen->pushes[0];
+    EXPECT_EQ(again.what->to, address::all());
+    EXPECT_TRUE(again.redelivered) << "it may have been seen before it was buried";
+    ack(*x, "all", again.what->seq);
+    EXPECT_EQ(x->seen->receipts.back().up_to, (seq_by_address{{address::all(), again.what->seq}}));
+  }
+  EXPECT_TRUE(store_.dead()[0].requeued);
 }
 
 TEST_F(channel_poison_test, a_channel_that_fails_for_all_it_holds_is_left_and_joined_again_while_the_mailbox_goes_on) {
