@@ -41,6 +41,10 @@ def test_it_is_told_who_comes_and_its_word_counts(doorstep, app):
         asked = len(app.asked)
         assert (await knock(server, make_token("alice", secret="another secret of at least 32 bytes")))[0] == 3500
         assert len(app.asked) == asked, "a bad token is nobody the application has to know of"
+        app.answer = lambda body: (200, {"allow": True, "topics": ["news.*"]})
+        _, _, reader = await knock(server, make_token("carol"))
+        await reader.send({"id": 2, "subscribe": {"address": "topic:news.eu"}})
+        assert list(await reader.expect("joined")) == ["topic:news.eu"]
         # What it said of the roles is what the session has.
         reply = await in_thread(server.request, "POST", "/v1/admin/disconnect", '{"role":"admin"}')
         assert reply.json() == {"disconnected": 1}

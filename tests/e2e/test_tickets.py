@@ -55,6 +55,20 @@ def test_a_ticket_is_good_once_and_for_a_moment_and_is_written_nowhere(doorstep)
     assert 'audit ticket who=#' in server.log_path.read_text() and "user:alice" in server.log_path.read_text()
 
 
+def test_a_ticket_carries_the_topics_its_user_may_subscribe_to(doorstep):
+    server = doorstep({"auth.topics_claim": "topics"})
+    ticket = ticket_for(server, user="alice", topics=["news.*"]).json()["ticket"]
+
+    async def scenario():
+        _, _, tab = await knock(server, path=at(ticket))
+        await tab.send({"id": 2, "subscribe": {"address": "topic:other"}})
+        assert (await tab.expect("error"))["code"] == "forbidden"
+        await tab.send({"id": 3, "subscribe": {"address": "topic:news.eu"}})
+        assert list(await tab.expect("joined")) == ["topic:news.eu"]
+
+    run(scenario())
+
+
 def test_what_is_wrong_with_a_request_for_a_ticket_is_said(doorstep):
     server = doorstep()
     for body, field in (({}, "user"), ({"user": 7}, "user"), ({"user": "a\0b"}, "user"), ({"user": "a", "roles": 7}, "roles"), ({"user": "a", "x": 1}, "x"),
