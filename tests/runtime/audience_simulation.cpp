@@ -315,6 +315,7 @@ private:
 
 TEST(audience_simulation, holds_its_promises_through_drops_crashes_and_a_failing_store) {
   std::uint64_t seed = 1, last = seeds;
+  if (const auto* steps = std::getenv("DOORSTEP_SIMULATION_STEPS")) last = std::strtoull(steps, nullptr, 10) / steps_a_seed;
   if (const auto* given = std::getenv("DOORSTEP_SIMULATION_SEED")) seed = last = std::strtoull(given, nullptr, 10);
   for (; seed <= last; ++seed) {
     try {
