@@ -76,7 +76,8 @@ TEST(log, what_is_no_text_or_steers_a_terminal_is_written_as_what_it_is) {
       {"caf\xc3\xa9", "caf\xc3\xa9"},
       {"\xf0\x9f\x9a\x80", "\xf0\x9f\x9a\x80"},
   };
-  for (const auto& [value, text] : table) {
+  for (const auto& [given, text] : table) {
+    const auto& value = given;  // clang 14 captures no structured bindings
     EXPECT_THAT(written("info", "text", [&] { log_line(log_level::info, "c", "e").with("k", value); }), testing::EndsWith(" k=" + text + "\n"));
     const auto line = written("info", "json", [&] { log_line(log_level::info, "c", "e").with("k", value); });
     boost::system::error_code error;
