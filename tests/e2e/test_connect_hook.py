@@ -79,6 +79,7 @@ def test_what_a_client_says_meanwhile_waits_and_is_heard_in_order(doorstep, app)
         app.delay = 0.8
         late = await knock(server, make_token("carol"))
         assert late[0] == 3007  # the hook's time was over before the connect frame's
+        await tab.close()
 
     run(scenario())
     wait_for(lambda: server.metrics()["doorstep_connections"] == 0)
