@@ -3,6 +3,7 @@
 // of now and when it was started (CLOCK_MONOTONIC in ns): whoever runs it kills and starts the server in between. Then one client connects as soon as it can,
 // which is the time from start to first delivery; then all of them, until each message is acked. What connecting alone costs is measured after that. One thread.
 #include "bench/client_pool.hpp"
+#include "bench/endpoint.hpp"
 #include "bench/http_publishers.hpp"
 #include "bench/process_stat.hpp"
 #include "bench/report.hpp"
@@ -14,7 +15,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -32,8 +32,6 @@ struct backlog_options {
 };
 
 double cpu_of(const backlog_options& options) { return bench::sample_process(options.server).value_or(bench::process_sample{}).cpu; }
-
-std::uint16_t port_of(const std::string& address) { return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))); }
 
 std::vector<std::uint32_t> store(const backlog_options& options, bench::report& out) {
   bench::histogram latency;
@@ -119,9 +117,11 @@ int main(int argc, char** argv) {
   options.http.events = 1'000'000;
   options.http.batch = 100;
   CLI11_PARSE(app, argc, argv);
-  options.clients.host = options.http.host = options.listen.substr(0, options.listen.rfind(':'));
-  options.clients.port = port_of(options.listen);
-  options.http.port = port_of(options.internal);
+  const auto listen = bench::endpoint_of(options.listen), internal = bench::endpoint_of(options.internal);
+  options.clients.host = listen.host;
+  options.clients.port = listen.port;
+  options.http.host = internal.host;
+  options.http.port = internal.port;
   options.http.users = options.clients.users;
   options.clients.run = options.http.run = static_cast<std::uint64_t>(bench::now_ns() / 1000);
   try {
@@ -138,8 +138,7 @@ int main(int argc, char** argv) {
       out.spoil("nothing was delivered within a minute");
     drain(options, sent, book, latency, out);
     connect_alone(options, book, latency, out);
-    std::fputs(out.table().c_str(), stdout);
-    if (!options.json_file.empty()) std::ofstream(options.json_file) << out.json();
+    out.print(options.json_file);
     return out.is_void() ? 3 : 0;
   } catch (const std::exception& x) {
     std::fprintf(stderr, "backlog: %s\n", x.what());

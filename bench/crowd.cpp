@@ -3,14 +3,12 @@
 // server used, and whether every client got all that the rules owe it, in order, flagged where repeated, and has it acked. Exits with 1 where a promise was
 // broken, with 3 where only the machine was too busy for figures.
 #include "bench/crowd_clients.hpp"
-#include "bench/moment.hpp"
-#include "bench/publisher.hpp"
+#include "bench/load.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
@@ -25,13 +23,8 @@ using bench::report;
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 
-struct run_options {
-  std::string connect = "127.0.0.1:8000", json_file;
-  bench::client_options clients;
+struct run_options : bench::load {
   bench::crowd_options crowd;
-  bench::publisher_options records;
-  bench::watched_processes watched;
-  int seconds = 60, warm_seconds = 5, drain_seconds = 60;
 };
 
 /// What is not about the machine: each of these is 0, or a promise is broken.
@@ -148,26 +141,14 @@ bool run(const run_options& options, report& out) {
 }
 
 void add_options(CLI::App& app, run_options& x) {
-  app.add_option("--connect", x.connect, "host:port of the server's public port");
-  app.add_option("--secret", x.clients.secret, "the server's HS256 secret");
-  app.add_option("--kafka", x.records.brokers, "bootstrap servers")->required();
-  app.add_option("--topic", x.records.topic, "the topic to publish to")->required();
-  app.add_option("--clients", x.clients.users, "phones, each one user");
-  app.add_option("--rate", x.records.rate, "events a second");
+  x.add_options(app);
+  for (const char* name : {"--kafka", "--topic"}) app.get_option(name)->required();
   app.add_option("--role-share", x.records.role_share, "of the events, for role:crowd, which every second one has");
   app.add_option("--all-share", x.records.all_share, "of the events, for all; the others are for one user");
   app.add_option("--mean-drop", x.crowd.mean_drop_seconds, "seconds a connection lasts, on average");
   app.add_option("--pause-max", x.crowd.pause_max_seconds, "seconds until it is back, at most");
   app.add_option("--silence", x.crowd.silence_seconds, "seconds that the socket of one that fell silent stays open");
-  app.add_option("--payload", x.records.payload_bytes, "bytes a payload");
-  app.add_option("--connects", x.clients.connects_per_second, "connects a second at the start");
-  app.add_option("--seconds", x.seconds, "how long the window is");
-  app.add_option("--warm", x.warm_seconds, "seconds of load and drops before the window");
-  app.add_option("--drain", x.drain_seconds, "seconds to wait for what is still owed after the end");
   app.add_option("--seed", x.crowd.seed, "of the drops");
-  app.add_option("--server-pid", x.watched.server, "the process to measure");
-  app.add_option("--broker-pid", x.watched.broker, "the broker, to tell its CPU from others'");
-  app.add_option("--json", x.json_file, "write the figures there too");
 }
 
 }  // namespace
@@ -175,22 +156,18 @@ void add_options(CLI::App& app, run_options& x) {
 int main(int argc, char** argv) {
   run_options options;
   options.clients.users = 5000;
+  options.seconds = options.drain_seconds = 60;
   options.records.rate = 50;
   options.records.role_share = 0.3;
   options.records.all_share = 0.1;
   CLI::App app("A crowd of phones");
   add_options(app, options);
   CLI11_PARSE(app, argc, argv);
-  const auto colon = options.connect.rfind(':');
-  options.clients.host = options.connect.substr(0, colon);
-  options.clients.port = static_cast<std::uint16_t>(std::stoi(options.connect.substr(colon + 1)));
-  options.clients.run = options.records.run = static_cast<std::uint64_t>(bench::now_ns() / 1000);
-  options.records.users = options.clients.users;
+  options.settle();
   try {
     report out;
     const bool kept = run(options, out);
-    std::fputs(out.table().c_str(), stdout);
-    if (!options.json_file.empty()) std::ofstream(options.json_file) << out.json();
+    out.print(options.json_file);
     return !kept ? 1 : out.is_void() ? 3 : 0;
   } catch (const std::exception& x) {
     std::fprintf(stderr, "crowd: %s\n", x.what());

@@ -2,10 +2,8 @@
 // The load generator: connects N clients, publishes to them through Kafka in an open loop, and says what the server under test used a
 // message. Two threads: this one serves all the sockets, the publisher's keeps the millisecond. Workloads: W1, W1b (--burst), W3, and
 // the visits of bench/offline.py.
-#include "bench/client_pool.hpp"
-#include "bench/moment.hpp"
+#include "bench/load.hpp"
 #include "bench/process_stat.hpp"
-#include "bench/publisher.hpp"
 #include "bench/report.hpp"
 #include "bench/statistics.hpp"
 
@@ -16,7 +14,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <fstream>
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,15 +29,9 @@ using bench::report;
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 
-struct load_options {
-  std::string workload = "W1", kafka, topic, json_file;
-  bench::client_options clients;
-  bench::publisher_options records;
-  double rate = 20000;
-  int seconds = 15, warm_seconds = 5, drain_seconds = 30;
-  bench::watched_processes watched;
+struct load_options : bench::load {
+  std::string workload = "W1";
   bool syscalls = false, no_acks = false;
-  std::string connect = "127.0.0.1:8000";
 };
 
 void add_complaints(const client_pool& clients, report& out) {
@@ -180,22 +171,9 @@ void run_unicast(const load_options& options, client_pool& clients, bench::ledge
 void add_options(CLI::App& app, load_options& x) {
   app.add_option("workload", x.workload, "W1 (unicast), W1b (the same in bursts of 10), W3 (idle), visit (come, ack what is there, go)")
       ->check(CLI::IsMember({"W1", "W1b", "W3", "visit"}));
-  app.add_option("--connect", x.connect, "host:port of the server's public port");
-  app.add_option("--secret", x.clients.secret, "the server's HS256 secret");
-  app.add_option("--kafka", x.records.brokers, "bootstrap servers");
-  app.add_option("--topic", x.records.topic, "the topic to publish to");
-  app.add_option("--users", x.clients.users, "clients, each one user");
+  x.add_options(app);
   app.add_option("--first-user", x.clients.first_user, "the number of the first one, of a visit");
-  app.add_option("--rate", x.records.rate, "messages a second");
   app.add_option("--burst", x.records.burst, "messages to one user in a row");
-  app.add_option("--payload", x.records.payload_bytes, "bytes a payload");
-  app.add_option("--connects", x.clients.connects_per_second, "connects a second");
-  app.add_option("--seconds", x.seconds, "how long the window is");
-  app.add_option("--warm", x.warm_seconds, "seconds of load before the window");
-  app.add_option("--drain", x.drain_seconds, "seconds to wait for what is still owed after the end");
-  app.add_option("--server-pid", x.watched.server, "the process to measure");
-  app.add_option("--broker-pid", x.watched.broker, "the broker, to tell its CPU from others'");
-  app.add_option("--json", x.json_file, "write the figures there too");
   app.add_flag("--syscalls", x.syscalls, "count the server's system calls for two seconds after the window");
   app.add_flag("--token-in-frame", x.clients.token_in_frame, "send the token in the connect object, not in the upgrade request");
   app.add_flag("--no-acks", x.no_acks, "never ack");
@@ -205,17 +183,13 @@ void add_options(CLI::App& app, load_options& x) {
 
 int main(int argc, char** argv) {
   load_options options;
-  options.records.rate = options.rate;
+  options.records.rate = 20000;
   CLI::App app("The load generator of the bench");
   add_options(app, options);
   CLI11_PARSE(app, argc, argv);
   if (options.workload == "W1b" && options.records.burst == 1) options.records.burst = 10;
-  const auto colon = options.connect.rfind(':');
-  options.clients.host = options.connect.substr(0, colon);
-  options.clients.port = static_cast<std::uint16_t>(std::stoi(options.connect.substr(colon + 1)));
+  options.settle();
   options.clients.acks = !options.no_acks;
-  options.clients.run = options.records.run = static_cast<std::uint64_t>(bench::now_ns() / 1000);
-  options.records.users = options.clients.users;
   try {
     report out;
     bench::ledger book(options.clients.users);
@@ -232,8 +206,7 @@ int main(int argc, char** argv) {
       }
     }
     add_complaints(clients, out);
-    std::fputs(out.table().c_str(), stdout);
-    if (!options.json_file.empty()) std::ofstream(options.json_file) << out.json();
+    out.print(options.json_file);
     return out.is_void() ? 3 : 0;
   } catch (const std::exception& x) {
     std::fprintf(stderr, "loadgen: %s\n", x.what());

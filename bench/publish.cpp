@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench_publish: durable publishing over HTTP, W7. N publishers, each with one request under way; says events a second, the time from request to answer, and
 // what the server used an event. With --events it publishes so many and ends, as other workloads want them stored. One thread.
+#include "bench/endpoint.hpp"
 #include "bench/http_publishers.hpp"
 #include "bench/process_stat.hpp"
 #include "bench/report.hpp"
@@ -9,7 +10,6 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
-#include <fstream>
 #include <string>
 
 namespace {
@@ -66,9 +66,9 @@ int main(int argc, char** argv) {
   app.add_option("--server-pid", options.server, "the process to measure");
   app.add_option("--json", options.json_file, "write the figures there too");
   CLI11_PARSE(app, argc, argv);
-  const auto colon = options.connect.rfind(':');
-  options.http.host = options.connect.substr(0, colon);
-  options.http.port = static_cast<std::uint16_t>(std::stoi(options.connect.substr(colon + 1)));
+  const auto to = bench::endpoint_of(options.connect);
+  options.http.host = to.host;
+  options.http.port = to.port;
   options.http.run = static_cast<std::uint64_t>(bench::now_ns() / 1000);
   try {
     bench::report out;
@@ -86,8 +86,7 @@ int main(int argc, char** argv) {
     out.add("p99_ms", "request to answer p99, ms", latency.at(0.99) / 1000, 2);
     out.add("max_ms", "request to answer, the longest, ms", latency.largest() / 1000, 2);
     for (const auto& [what, count] : publishers.counts().complaints) out.spoil(what + " (" + std::to_string(count) + " times)");
-    std::fputs(out.table().c_str(), stdout);
-    if (!options.json_file.empty()) std::ofstream(options.json_file) << out.json();
+    out.print(options.json_file);
     return out.is_void() ? 3 : 0;
   } catch (const std::exception& x) {
     std::fprintf(stderr, "publish: %s\n", x.what());

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 
 namespace bench {
 
@@ -45,6 +46,11 @@ std::string report::json() const {
   std::string out = "{";
   for (const figure& x : figures_) out += in_quotes(x.name) + ":" + x.value + ",";
   return out + "\"notes\":" + array_of(notes_) + ",\"void\":" + array_of(spoiled_) + "}\n";
+}
+
+void report::print(const std::string& json_file) const {
+  std::fputs(table().c_str(), stdout);
+  if (!json_file.empty()) std::ofstream(json_file) << json();
 }
 
 }  // namespace bench

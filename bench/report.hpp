@@ -18,6 +18,8 @@ public:
 
   std::string table() const;
   std::string json() const;
+  /// The table to stdout, and the JSON to a file where one is named.
+  void print(const std::string& json_file) const;
 
 private:
   struct figure {

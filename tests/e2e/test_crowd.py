@@ -5,24 +5,17 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 from support.server import TOP
 from support.tokens import SECRET
 
+sys.path.append(str(TOP / "bench"))
+from crowd import ROUTES  # what bench/run tells the crowd
+
 BUILD = pathlib.Path(os.environ.get("DOORSTEP_BINARY", TOP / "build" / "ci" / "doorstep")).resolve().parent
 CROWD = next((path for path in (BUILD / "bench" / "bench_crowd", TOP / "build" / "ci" / "bench" / "bench_crowd") if path.exists()), None)
 PARTITIONS = 4
-ROUTES = """
-[[routes]]
-match.type = "bench.tick"
-to = "touser"
-[[routes]]
-match.type = "bench.role"
-to = "role:crowd"
-[[routes]]
-match.type = "bench.all"
-to = "all"
-"""
 PROMISES = ("lost", "repeated_unflagged", "reordered", "unexpected", "unacked", "owed_at_end", "absent", "closed", "refused")
 
 
