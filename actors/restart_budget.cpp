@@ -18,7 +18,11 @@ void restart_budget::note(const address& who, steady_time now, const delivery_co
   auto found = std::find_if(suspect->blame.begin(), suspect->blame.end(), [&](const auto& x) { return x.first == seq; });
   if (found == suspect->blame.end()) found = suspect->blame.insert(found, {seq, 0});
   if (++found->second != limits.poison_attempts) return;
-  if (who.is_channel()) poisoned_[who].push_back(seq);
+  if (who.is_channel()) {
+    auto& given_up = poisoned_[who];
+    if (given_up.size() >= poisoned_max) given_up.erase(given_up.begin());
+    given_up.push_back(seq);
+  }
   times.clear();
   times.push_back(now);
   log_line(log_level::error, "shard", "poison-message").with("of", readable(who)).with("seq", seq.value).with("action", "dead-lettered");

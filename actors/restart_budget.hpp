@@ -25,6 +25,7 @@ struct suspicion {
 
 class restart_budget {
 public:
+  static constexpr std::size_t poisoned_max = 256;
   /// It has failed. The message in hand is to blame; once one has failed often enough the next life gives it up, so the count begins anew.
   void note(const address& who, steady_time now, const delivery_config& limits);
   /// It fails again and again, and is not to be started for a while.
@@ -33,7 +34,8 @@ public:
   bool has(const address& who) const { return deaths_.contains(who); }
   /// Of one whose failures still count; else null.
   std::shared_ptr<suspicion> suspect(const address& who) const;
-  /// Of a channel: messages that were given up. Its readers come to them one by one, long after the failures count no more.
+  /// Of a channel: messages that were given up, the newest poisoned_max. Its readers come to them one by one, long after the failures count no more; one that
+  /// is not among them any more fails the channel again, until it is blamed again, and its dead letter is the same row.
   std::vector<sequence> poisoned(const address& channel) const;
 
 private:

@@ -16,6 +16,8 @@ namespace {
 /// A look waits no longer than this for one channel, and asks no more of them.
 constexpr std::chrono::seconds look_timeout{1};
 constexpr std::size_t looked_at_max = 100;
+/// Of how many a shard asks how one user stands there: each costs a message, and no actor may be kept from its readers by somebody who looks.
+constexpr std::size_t asked_of_max = 4096;
 /// Well below the time after which a session is greeted without its channels.
 constexpr milliseconds wait_max{3000};
 
@@ -56,9 +58,11 @@ caf::result<reader_reports> readers_of(shard_self* self, const look_at_reader& x
     }
   };
   auto all = std::make_shared<reports>();
-  all->left = channels.size();
+  all->left = std::min(channels.size(), asked_of_max);
   all->promise = self->make_response_promise<reader_reports>();
-  for (const auto& [of, entry] : channels)
+  auto left = all->left;
+  for (const auto& [of, entry] : channels) {
+    if (left-- == 0) break;
     self->request(entry.who, look_timeout, x)
         .then(
             [all](reader_reports& one) {
@@ -66,6 +70,7 @@ caf::result<reader_reports> readers_of(shard_self* self, const look_at_reader& x
               all->arrived();
             },
             [all](const caf::error&) { all->arrived(); });
+  }
   return all->promise;
 }
 
