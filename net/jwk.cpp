@@ -25,6 +25,7 @@ result<token_key> material_of(const json::object& jwk, bool may_be_secret) {
   if (kind == "EC" && curve == "P-256") return token_key::p256(bytes_of(jwk, "x"), bytes_of(jwk, "y"));
   if (kind == "OKP" && curve == "Ed25519") return token_key::ed25519(bytes_of(jwk, "x"));
   if (kind != "oct" || !may_be_secret) return failure{ec::bad_config, "a JWK must be RSA, EC with P-256, OKP with Ed25519, or oct", {}};
+  // Decoded twice: kept in a variable, GCC 12 believes that its bytes may be moved past their end.
   if (bytes_of(jwk, "k").size() < 32) return failure{ec::bad_config, "a secret in a JWK is shorter than 32 bytes", {}};
   return token_key::secret(bytes_of(jwk, "k"));
 }
