@@ -20,7 +20,10 @@ void restart_budget::note(const address& who, steady_time now, const delivery_co
   if (++found->second != limits.poison_attempts) return;
   if (who.is_channel()) {
     auto& given_up = poisoned_[who];
-    if (given_up.size() >= poisoned_max) given_up.erase(given_up.begin());
+    if (given_up.size() >= poisoned_max) {
+      std::erase_if(suspect->blame, [&](const auto& x) { return x.first == given_up.front(); });
+      given_up.erase(given_up.begin());
+    }
     given_up.push_back(seq);
   }
   times.clear();

@@ -52,6 +52,25 @@ TEST_F(channel_poison_test, a_message_that_fails_every_push_is_buried_once_and_t
   EXPECT_EQ(bob.seen->events().back(), "5");
 }
 
+TEST(restart_budget, keeps_the_newest_messages_of_a_channel_that_were_given_up) {
+  delivery_config limits;
+  limits.poison_attempts = 1;
+  restart_budget budget;
+  budget.note(address::all(), steady_time{}, limits);
+  const std::uint64_t count = restart_budget::poisoned_max + 10;
+  for (std::uint64_t i = 1; i <= count; ++i) {
+    budget.suspect(address::all())->in_hand = sequence{i};
+    budget.note(address::all(), steady_time{milliseconds{static_cast<std::int64_t>(i)}}, limits);
+  }
+  const auto kept = budget.poisoned(address::all());
+  ASSERT_EQ(kept.size(), restart_budget::poisoned_max);
+  EXPECT_EQ(kept.front(), sequence{11});
+  EXPECT_EQ(kept.back(), sequence{count});
+  budget.suspect(address::all())->in_hand = sequence{1};  // a forgotten one is met again
+  budget.note(address::all(), steady_time{milliseconds{1'000}}, limits);
+  EXPECT_EQ(budget.poisoned(address::all()).back(), sequence{1});
+}
+
 TEST_F(channel_poison_test, what_was_buried_can_be_requeued_for_the_whole_channel) {
   auto &ann = come("ann"), &bob = come("bob");
   for (auto* x : {&ann, &bob}) x->seen->poison = {"1"};
