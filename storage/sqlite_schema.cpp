@@ -4,6 +4,7 @@
 
 #include "runtime/digest.hpp"
 #include "runtime/log.hpp"
+#include "storage/sqlite_wal_vfs.hpp"
 
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
@@ -213,7 +214,8 @@ file_lock::~file_lock() {
 result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& store, std::uint32_t shards, const log_identity* beside,
                                                            database_identity& identity) {
   try {
-    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX, 5000);
+    auto db =
+        std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX, 5000, gathering_vfs());
     db->exec("PRAGMA page_size = 8192");
     if (db->execAndGet("PRAGMA journal_mode = WAL").getString() != "wal")
       return failure{ec::unavailable, store.path + ": this file system does not allow SQLite's write-ahead log", "store.path"};
