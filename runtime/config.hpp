@@ -158,6 +158,7 @@ struct store_config {
   std::size_t backlog_messages_max = 131'072;
   std::size_t backlog_bytes_max = 64 * 1024 * 1024;
   std::size_t cache_bytes = 64 * 1024 * 1024;
+  std::size_t map_bytes = 1024 * 1024 * 1024;
 };
 
 struct dead_letters_config {

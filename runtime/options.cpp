@@ -262,6 +262,10 @@ constexpr option options[] = {
     size("store.backlog_bytes_max", in<&c::store, &store_config::backlog_bytes_max>, mib, 64 * gib,
          "The memory those messages may take; what was on its way to a shard when it was reached comes on top."),
     size("store.cache_bytes", in<&c::store, &store_config::cache_bytes>, mib, 64 * gib, "Memory for the database's pages."),
+    size("store.map_bytes", in<&c::store, &store_config::map_bytes>, 0, 2 * gib,
+         "How much of the database file is read through a memory map, without a copy: the kernel's page cache, which it may take back. A page of it "
+         "that the disk "
+         "cannot read ends the process with code 74. 0 = none: then such a page fails only what needs it."),
 
     choice(
         "routing.match", in<&c::routing, &routing_config::match>, route_matches, {},

@@ -4,7 +4,7 @@
 
 #include "runtime/digest.hpp"
 #include "runtime/log.hpp"
-#include "storage/sqlite_wal_vfs.hpp"
+#include "storage/sqlite_vfs.hpp"
 
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
@@ -235,8 +235,10 @@ result<std::unique_ptr<SQLite::Database>> open_for_writing(const store_config& s
 
 result<std::unique_ptr<SQLite::Database>> open_for_reading(const store_config& store) {
   try {
-    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 5000);
+    auto db = std::make_unique<SQLite::Database>(store.path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 5000,
+                                                 store.map_bytes != 0 ? mapping_vfs() : "");
     db->exec("PRAGMA query_only = 1");
+    db->exec("PRAGMA mmap_size = " + std::to_string(store.map_bytes));
     db->exec("PRAGMA cache_size = -" + std::to_string(store.cache_bytes / 4 / 1024));
     return db;
   } catch (const SQLite::Exception& x) {
