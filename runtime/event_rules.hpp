@@ -20,6 +20,7 @@ public:
   event what;
 
 private:
+  std::string* place_of(std::string_view name);
   bool has_specversion_ = false;
 };
 

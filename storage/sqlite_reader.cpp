@@ -10,6 +10,7 @@
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <SQLiteCpp/Statement.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -39,15 +40,25 @@ bool is_in(const std::vector<sequence_range>& ranges, sequence seq) {
 /// cache has. Begun after the look at the tail, never before: what the tail had dropped by then is on disk in this state.
 class snapshot {
 public:
-  explicit snapshot(SQLite::Database& db) : db_(db) { db_.exec("BEGIN"); }
+  struct statements {
+    explicit statements(SQLite::Database& db) : begin(db, "BEGIN"), commit(db, "COMMIT"), rollback(db, "ROLLBACK") {}
+    SQLite::Statement begin, commit, rollback;
+  };
+  explicit snapshot(statements& with) : with_(with) {
+    with_.begin.tryReset();
+    with_.begin.exec();
+  }
   ~snapshot() {
-    if (db_.tryExec("COMMIT") != 0) db_.tryExec("ROLLBACK");
+    for (auto* x : {&with_.commit, &with_.rollback}) {
+      x->tryReset();
+      if (x->tryExecuteStep() == SQLITE_DONE) return;
+    }
   }
   snapshot(const snapshot&) = delete;
   snapshot& operator=(const snapshot&) = delete;
 
 private:
-  SQLite::Database& db_;
+  statements& with_;
 };
 
 }  // namespace
@@ -72,7 +83,8 @@ struct sqlite_reader::impl {
         origin(*db, "SELECT source, generation, topic, partition FROM origin WHERE id = ?"),
         run(*db,
             "SELECT first_offset, records, first_row, places FROM log_run WHERE shard = ? AND first_offset <= ? ORDER BY first_offset DESC LIMIT 1"),
-        letters(*db) {}
+        letters(*db),
+        snapshots(*db) {}
 
   result<inbox_record> inbox_of(const address& user, const cursor_record& record);
   result<stored_page> page(const address& user, const tail_index::view& view, std::uint64_t after, std::size_t limit);
@@ -101,6 +113,7 @@ struct sqlite_reader::impl {
   sqlite_devices devices;
   SQLite::Statement postings, counts, inbox, gone_to, appended, bytes, row, origin, run;
   sqlite_dead_letters letters;
+  snapshot::statements snapshots;
   std::unordered_map<std::int64_t, std::shared_ptr<const origin_partition>> origins;  ///< read once each: there is one a source partition
 };
 
@@ -227,10 +240,12 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
   row.reset();
   row.bind(1, as_stored(row_id));
   if (!row.executeStep()) return std::optional<logged>();
-  auto what = stored_event(text(row.getColumn(5)), !row.getColumn(6).isNull());
+  const auto reason = row.getColumn(6), from = row.getColumn(8), terms_text = row.getColumn(10);
+  auto what = stored_event(text(row.getColumn(5)), !reason.isNull());
   if (!what) return what.error();
-  auto terms = stored_terms(row.getColumn(10).isNull() ? std::nullopt : std::optional(text(row.getColumn(10))));
+  auto terms = stored_terms(terms_text.isNull() ? std::nullopt : std::optional(text(terms_text)));
   if (!terms) return terms.error();
+  const bool is_from = !from.isNull();
   logged out;
   out.what = std::make_shared<const message>(message{trusted_address(row.getColumn(1).getString()),
                                                      {number(row.getColumn(0))},
@@ -238,11 +253,11 @@ result<std::optional<logged>> sqlite_reader::impl::message_at(std::uint64_t row_
                                                      std::move(*what),
                                                      {row.getColumn(3).getInt64()},
                                                      row.getColumn(4).getUInt(),
-                                                     row.getColumn(8).isNull() ? nullptr : origin_of(row.getColumn(8).getInt64()),
-                                                     row.getColumn(8).isNull() ? -1 : row.getColumn(9).getInt64(),
+                                                     is_from ? origin_of(from.getInt64()) : nullptr,
+                                                     is_from ? row.getColumn(9).getInt64() : -1,
                                                      std::move(*terms)});
-  if (!row.getColumn(6).isNull()) {
-    out.reason = stored_reason(text(row.getColumn(6)));
+  if (!reason.isNull()) {
+    out.reason = stored_reason(text(reason));
     out.detail = row.getColumn(7).getString();
   }
   row.reset();
@@ -302,7 +317,7 @@ result<stored_mailbox> sqlite_reader::load(const address& box, std::size_t limit
     const auto unread_in = unread_ranges(*inbox), unseen_in = unseen_ranges(*inbox);
     const auto floor = record->acked.floor();
     const auto view = impl_->view_of(user, std::min({floor, unread_in.front().after, unseen_in.front().after}).value);
-    const snapshot state(*impl_->db);
+    const snapshot state(impl_->snapshots);
     auto page = impl_->page(user, view, floor.value, limit);
     if (!page) return page.error();
     const auto key = address_key(user.text());
@@ -348,7 +363,7 @@ result<stored_page> sqlite_reader::read(const address& user, sequence after, std
   try {
     const auto view = impl_->view_of(user, after.value);
     auto out = [&] {
-      const snapshot state(*impl_->db);
+      const snapshot state(impl_->snapshots);
       return impl_->page(user, view, after.value, limit);
     }();
     if (!out || !user.is_channel()) return out;
@@ -401,7 +416,7 @@ result<stored_history> sqlite_reader::impl::history(const address& box, const hi
   }
 
   const auto view = view_of(user, query.after.value);
-  const snapshot state(*db);
+  const snapshot state(snapshots);
   const auto before = query.before ? query.before.value : UINT64_MAX;
   std::vector<message_place> places;
   places_on_disk(address_key(user.text()), query.after.value, std::min(bound(view), before), SIZE_MAX, places);
@@ -447,7 +462,7 @@ result<std::vector<dead_letter>> sqlite_reader::dead_letters(const dead_letter_q
 result<std::vector<logged>> sqlite_reader::records(std::uint32_t shard, std::uint64_t offset, std::size_t limit) {
   try {
     auto rows = impl_->tail.rows_of(shard, offset, limit);
-    const snapshot state(*impl_->db);
+    const snapshot state(impl_->snapshots);
     if (!rows) {
       rows.emplace();
       auto& q = impl_->run;
