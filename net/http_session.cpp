@@ -2,6 +2,7 @@
 // read_head -> read_body -> on_request -> (answered) -> respond -> read_head, with one deadline that each step moves.
 #include "net/http_session.hpp"
 
+#include "net/travelling_socket.hpp"
 #include "net/upgrade.hpp"
 #include "net/ws_stream.hpp"
 
@@ -10,8 +11,6 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
-
-#include <unistd.h>
 
 #include <ctime>
 #include <utility>
@@ -44,23 +43,6 @@ std::string response_text(const http_answer& what, bool keep, bool with_body) {
   if (with_body) out += what.body;
   return out;
 }
-
-/// A socket on its way to another loop; closed if it never arrives.
-struct travelling_socket {
-  explicit travelling_socket(tcp_socket& from) {
-    boost::system::error_code ignored;  // an unconnected socket is found out by the first read
-    const auto here = from.local_endpoint(ignored);
-    protocol = here.protocol();
-    handle = from.release(ignored);
-  }
-  travelling_socket(travelling_socket&& other) noexcept : protocol(other.protocol), handle(std::exchange(other.handle, -1)) {}
-  travelling_socket& operator=(travelling_socket&&) = delete;
-  ~travelling_socket() {
-    if (handle >= 0) ::close(handle);
-  }
-  boost::asio::ip::tcp protocol = boost::asio::ip::tcp::v4();
-  int handle = -1;
-};
 
 }  // namespace
 
@@ -200,10 +182,7 @@ void http_session<Socket>::upgrade() {
     there.where.post([at = site_, &there, socket = travelling_socket(socket_), slot = std::move(slot_), shown = std::move(shown),
                       request = parser_->release()]() mutable {
       tcp_socket arrived(there.where.io());
-      boost::system::error_code error;
-      arrived.assign(socket.protocol, socket.handle, error);
-      if (error) return;  // the descriptor is closed by its owner
-      socket.handle = -1;
+      if (!socket.arrive(arrived)) return;
       make_ws_session(at, there, std::move(arrived), std::move(slot), std::move(shown))->start(request);
     });
   }

@@ -4,6 +4,7 @@
 
 #include "net/http_session.hpp"
 #include "net/site.hpp"
+#include "net/travelling_socket.hpp"
 #include "runtime/log.hpp"
 #include "runtime/number_text.hpp"
 
@@ -83,6 +84,7 @@ struct http_server::impl {
         internal_door(home.io()),
         pause(home.io()) {}
 
+  result<void> listen_at_both();
   result<void> listen(acceptor& door, const std::string& text, const char* option);
   void accept_public();
   void accept_internal();
@@ -113,6 +115,15 @@ result<void> http_server::impl::listen(acceptor& door, const std::string& text, 
   return failure{ec::unavailable, in_use ? text + " is in use (" + option + ")" : "cannot listen on " + text + ": " + error.message(), option};
 }
 
+/// The loop's thread, like all that follows: its reactor has no locks.
+result<void> http_server::impl::listen_at_both() {
+  if (auto ok = listen(public_door, at->settings.http.listen, "http.listen"); !ok) return ok;
+  auto ok = listen(internal_door, at->settings.internal.listen, "internal.listen");
+  boost::system::error_code ignored;  // what was said first is the reason
+  if (!ok) public_door.close(ignored);
+  return ok;
+}
+
 /// Out of descriptors or memory: the waiting clients stay in the kernel's queue for a moment.
 bool http_server::impl::retry_later(const boost::system::error_code& error, void (impl::*again)()) {
   if (!error || error == boost::asio::error::connection_aborted) return false;
@@ -136,16 +147,20 @@ void begin_session(const std::shared_ptr<site>& at, desk& there, tcp_socket sock
 }
 
 void http_server::impl::accept_public() {
-  auto& there = *at->desks[next_desk++ % at->desks.size()];
-  public_door.async_accept(there.where.io(), [this, &there](const boost::system::error_code& error, tcp_socket socket) {
+  public_door.async_accept(home.io(), [this](const boost::system::error_code& error, tcp_socket socket) {
     if (retry_later(error, &impl::accept_public)) return;
     // Over connections_max there is room for as many again as can be told so; beyond that a socket is closed at once.
     const auto limit = at->settings.http.connections_max;
     if (!error && at->connections.load(std::memory_order_relaxed) < limit + limit / 8 + 16) {
       connection_slot slot(at, at->settings.http.connections_per_address_max == 0 ? std::string() : address_of(socket));
-      there.where.post([at = at, &there, socket = std::move(socket), slot = std::move(slot)]() mutable {
+      auto& there = *at->desks[next_desk++ % at->desks.size()];
+      if (there.where.is_here())
         begin_session(at, there, std::move(socket), std::move(slot), true);
-      });
+      else
+        there.where.post([at = at, &there, socket = travelling_socket(socket), slot = std::move(slot)]() mutable {
+          tcp_socket arrived(there.where.io());
+          if (socket.arrive(arrived)) begin_session(at, there, std::move(arrived), std::move(slot), true);
+        });
     } else if (!error) {
       at->numbers.sessions_refused.add();
     }
@@ -179,12 +194,9 @@ result<void> http_server::start() {
   here.use(std::move(*believed));
   if (!here.settings.auth.jwks_url.empty()) here.jwks = std::make_unique<jwks_fetcher>(here.settings.auth, here.numbers);
   if (!here.settings.auth.hook_url.empty()) here.hook = std::make_unique<connect_hook>(here.settings.auth, here.numbers);
-  if (auto ok = x.listen(x.public_door, here.settings.http.listen, "http.listen"); !ok) return ok;
-  if (auto ok = x.listen(x.internal_door, here.settings.internal.listen, "internal.listen"); !ok) {
-    boost::system::error_code ignored;
-    x.public_door.close(ignored);
-    return ok;
-  }
+  result<void> listens;
+  run_there(x.home, [&] { listens = x.listen_at_both(); });
+  if (!listens) return listens;
   raise_descriptor_limit(here.settings.http.connections_max);
   x.public_port = x.public_door.local_endpoint().port();
   x.internal_port = x.internal_door.local_endpoint().port();

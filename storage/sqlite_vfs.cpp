@@ -91,50 +91,49 @@ int unfetch(sqlite3_file* file, sqlite3_int64 at, void* page) {
 }
 
 using io = sqlite3_io_methods;
-/// The write-ahead log: asked for nothing that came after version 1 of the methods.
-const io gathered_methods{
-    1,
-    close_gathered,
-    [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) { return written_then<&io::xRead>(f, to, n, at); },
-    gather,
-    [](sqlite3_file* f, sqlite3_int64 size) { return written_then<&io::xTruncate>(f, size); },
-    [](sqlite3_file* f, int flags) { return written_then<&io::xSync>(f, flags); },
-    [](sqlite3_file* f, sqlite3_int64* size) { return written_then<&io::xFileSize>(f, size); },
-    [](sqlite3_file* f, int level) { return forward<&io::xLock>(f, level); },
-    [](sqlite3_file* f, int level) { return forward<&io::xUnlock>(f, level); },
-    [](sqlite3_file* f, int* is_held) { return forward<&io::xCheckReservedLock>(f, is_held); },
-    [](sqlite3_file* f, int what, void* with) { return forward<&io::xFileControl>(f, what, with); },
-    [](sqlite3_file* f) { return forward<&io::xSectorSize>(f); },
-    [](sqlite3_file* f) { return forward<&io::xDeviceCharacteristics>(f); },
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr,
-};
+
+io forwarding() {
+  io out{};
+  out.iVersion = 3;
+  out.xClose = [](sqlite3_file* f) { return forward<&io::xClose>(f); };
+  out.xRead = [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) { return forward<&io::xRead>(f, to, n, at); };
+  out.xWrite = [](sqlite3_file* f, const void* from, int n, sqlite3_int64 at) { return forward<&io::xWrite>(f, from, n, at); };
+  out.xTruncate = [](sqlite3_file* f, sqlite3_int64 size) { return forward<&io::xTruncate>(f, size); };
+  out.xSync = [](sqlite3_file* f, int flags) { return forward<&io::xSync>(f, flags); };
+  out.xFileSize = [](sqlite3_file* f, sqlite3_int64* size) { return forward<&io::xFileSize>(f, size); };
+  out.xLock = [](sqlite3_file* f, int level) { return forward<&io::xLock>(f, level); };
+  out.xUnlock = [](sqlite3_file* f, int level) { return forward<&io::xUnlock>(f, level); };
+  out.xCheckReservedLock = [](sqlite3_file* f, int* is_held) { return forward<&io::xCheckReservedLock>(f, is_held); };
+  out.xFileControl = [](sqlite3_file* f, int what, void* with) { return forward<&io::xFileControl>(f, what, with); };
+  out.xSectorSize = [](sqlite3_file* f) { return forward<&io::xSectorSize>(f); };
+  out.xDeviceCharacteristics = [](sqlite3_file* f) { return forward<&io::xDeviceCharacteristics>(f); };
+  out.xShmMap = [](sqlite3_file* f, int page, int size, int extend, void volatile** at) { return forward<&io::xShmMap>(f, page, size, extend, at); };
+  out.xShmLock = [](sqlite3_file* f, int at, int n, int flags) { return forward<&io::xShmLock>(f, at, n, flags); };
+  out.xShmBarrier = [](sqlite3_file* f) { forward<&io::xShmBarrier>(f); };
+  out.xShmUnmap = [](sqlite3_file* f, int remove) { return forward<&io::xShmUnmap>(f, remove); };
+  return out;
+}
+
+/// The write-ahead log: it is asked for nothing that came after version 1 of the methods.
+const io gathered_methods = [] {
+  auto out = forwarding();
+  out.iVersion = 1;
+  out.xClose = close_gathered;
+  out.xRead = [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) { return written_then<&io::xRead>(f, to, n, at); };
+  out.xWrite = gather;
+  out.xTruncate = [](sqlite3_file* f, sqlite3_int64 size) { return written_then<&io::xTruncate>(f, size); };
+  out.xSync = [](sqlite3_file* f, int flags) { return written_then<&io::xSync>(f, flags); };
+  out.xFileSize = [](sqlite3_file* f, sqlite3_int64* size) { return written_then<&io::xFileSize>(f, size); };
+  return out;
+}();
+
 /// The database file of a reading connection.
-const io mapped_methods{
-    3,
-    [](sqlite3_file* f) { return forward<&io::xClose>(f); },
-    [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) { return forward<&io::xRead>(f, to, n, at); },
-    [](sqlite3_file* f, const void* from, int n, sqlite3_int64 at) { return forward<&io::xWrite>(f, from, n, at); },
-    [](sqlite3_file* f, sqlite3_int64 size) { return forward<&io::xTruncate>(f, size); },
-    [](sqlite3_file* f, int flags) { return forward<&io::xSync>(f, flags); },
-    [](sqlite3_file* f, sqlite3_int64* size) { return forward<&io::xFileSize>(f, size); },
-    [](sqlite3_file* f, int level) { return forward<&io::xLock>(f, level); },
-    [](sqlite3_file* f, int level) { return forward<&io::xUnlock>(f, level); },
-    [](sqlite3_file* f, int* is_held) { return forward<&io::xCheckReservedLock>(f, is_held); },
-    [](sqlite3_file* f, int what, void* with) { return forward<&io::xFileControl>(f, what, with); },
-    [](sqlite3_file* f) { return forward<&io::xSectorSize>(f); },
-    [](sqlite3_file* f) { return forward<&io::xDeviceCharacteristics>(f); },
-    [](sqlite3_file* f, int page, int size, int extend, void volatile** at) { return forward<&io::xShmMap>(f, page, size, extend, at); },
-    [](sqlite3_file* f, int at, int n, int flags) { return forward<&io::xShmLock>(f, at, n, flags); },
-    [](sqlite3_file* f) { forward<&io::xShmBarrier>(f); },
-    [](sqlite3_file* f, int remove) { return forward<&io::xShmUnmap>(f, remove); },
-    fetch,
-    unfetch,
-};
+const io mapped_methods = [] {
+  auto out = forwarding();
+  out.xFetch = fetch;
+  out.xUnfetch = unfetch;
+  return out;
+}();
 
 sqlite3_vfs* default_vfs(sqlite3_vfs* vfs) { return static_cast<sqlite3_vfs*>(vfs->pAppData); }
 

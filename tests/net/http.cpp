@@ -2,9 +2,11 @@
 // Publishing with every status code, the looks, health and metrics, the demo page; HTTP itself at its edges.
 #include "server_fixture.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <thread>
 #include <tuple>
+#include <vector>
 
 namespace doorstep::testing_net {
 namespace {
@@ -319,6 +321,24 @@ TEST_F(http_test, refuses_a_listen_option_that_is_no_address) {
     EXPECT_EQ(failed.error().code, ec::bad_config);
     EXPECT_EQ(failed.error().field, "internal.listen");
   }
+}
+
+TEST_F(http_test, connections_come_and_go_on_two_loops_at_once) {
+  start();
+  constexpr int clients = 4, rounds = 250;
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < clients; ++i)
+    threads.emplace_back([&, i] {
+      for (int n = 0; n < rounds; ++n) {
+        raw_client x(up->public_port());
+        if (n % 3 == i % 3) continue;  // gone before it was served
+        x.write("GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        if (x.read_response().status == 404) ++answered;
+      }
+    });
+  for (auto& x : threads) x.join();
+  EXPECT_EQ(answered, 4 * 250 - 84 - 83 - 83 - 84);
 }
 
 }  // namespace
