@@ -14,6 +14,12 @@ if(CCACHE)
   endif()
 endif()
 
+# Where LLVM's linker is there, a hundred test programs are linked by it. GCC's link-time optimization needs its own.
+find_program(LLD ld.lld)
+if(LLD AND NOT DOORSTEP_LTO)
+  add_link_options(-fuse-ld=lld)
+endif()
+
 option(DOORSTEP_TEST_POINTS "Compile in the crash points and seeded bugs of runtime/test_points.hpp; never for an operator" OFF)
 if(DOORSTEP_TEST_POINTS)
   add_compile_definitions(DOORSTEP_TEST_POINTS)

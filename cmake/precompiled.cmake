@@ -12,6 +12,9 @@ set(DOORSTEP_STANDARD_HEADERS <algorithm> <array> <chrono> <cstdint> <functional
 set(DOORSTEP_ACTOR_HEADERS <caf/actor_system.hpp> <caf/event_based_actor.hpp> <caf/scheduled_actor.hpp> <caf/send.hpp> <caf/stateful_actor.hpp>
   <caf/typed_actor.hpp> <caf/typed_event_based_actor.hpp> <caf/typed_response_promise.hpp>)
 
+set(DOORSTEP_LOOP_HEADERS <boost/asio/executor_work_guard.hpp> <boost/asio/io_context.hpp> <boost/asio/post.hpp> <boost/asio/steady_timer.hpp>)
+set(DOORSTEP_HTTP_HEADERS <boost/asio/basic_stream_socket.hpp> <boost/asio/ip/tcp.hpp> <boost/beast/http/message.hpp> <boost/beast/http/string_body.hpp>)
+
 # precompile(<target> <header>...)
 function(precompile target)
   if(DOORSTEP_PRECOMPILED)
