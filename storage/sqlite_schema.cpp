@@ -28,7 +28,6 @@ namespace doorstep {
 namespace {
 
 constexpr int application_id = 0x446f7253;  // "DorS"
-constexpr int exit_io_error = 74;           // EX_IOERR of sysexits.h
 
 constexpr std::array migrations{
     R"(

@@ -17,7 +17,6 @@ namespace doorstep {
 namespace {
 
 constexpr std::size_t gathered_bytes_max = 120 * 1024;  // SQLite's unix VFS takes less than 128 KiB a call (os_unix.c, seekAndWriteFd)
-constexpr int exit_io_error = 74;                       // EX_IOERR of sysexits.h
 
 /// What SQLite allocates for a file that is not only the default VFS's; that one's own is behind it.
 struct own_file : sqlite3_file {

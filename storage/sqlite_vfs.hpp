@@ -8,12 +8,14 @@
 
 namespace doorstep {
 
+constexpr int exit_io_error = 74;  ///< EX_IOERR of sysexits.h: what the disk has is known only after a new start
+
 /// The name to open the writing connection with. Others may use another VFS at the same time.
 /// What could not be written is told by the call that had to write it: at the latest by the sync of the commit, whose transaction then fails.
 const char* gathering_vfs();
 
 /// The name to open a reading connection with; how much it maps is PRAGMA mmap_size. A page of the map that the disk cannot read ends the process with a line on
-/// standard error and exit code 74.
+/// standard error and exit_io_error.
 const char* mapping_vfs();
 
 }  // namespace doorstep

@@ -338,7 +338,7 @@ TEST_F(http_test, connections_come_and_go_on_two_loops_at_once) {
       }
     });
   for (auto& x : threads) x.join();
-  EXPECT_EQ(answered, 4 * 250 - 84 - 83 - 83 - 84);
+  EXPECT_EQ(answered, 4 * 250 - 84 - 83 - 83 - 84);  // the rounds in which n % 3 == i % 3
 }
 
 }  // namespace
